@@ -7,11 +7,13 @@ Flags and files are parsed elsewhere (``agent/config.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gossip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Config"]
 
@@ -172,16 +174,11 @@ class Config:
             raise ConfigError(f"name {self.name!r} is not 1 to 255 bytes long")
         if len(self.label.encode()) > 255:
             raise ConfigError(f"label of {len(self.label.encode())} bytes exceeds the limit of 255")
-        for key in self.keys:
-            if len(key) not in KEY_SIZES:
-                raise ConfigError(f"an encryption key has {len(key)} bytes, not 16, 24 or 32")
-        for name in ("port", "advertise_port"):
-            port = getattr(self, name)
-            if port is not None and not 0 <= port <= 65535:
-                raise ConfigError(f"{name} {port} is not between 0 and 65535")
+        if wrong := [len(key) for key in self.keys if len(key) not in KEY_SIZES]:
+            raise ConfigError(f"an encryption key has {wrong[0]} bytes, not 16, 24 or 32")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name} {value} is not between {low} and {high}")
         if self.probe_timeout > self.probe_interval:
             raise ConfigError(
@@ -194,6 +191,8 @@ class Config:
 
 _YEAR = 366 * 24 * 3600.0
 _RANGES: dict[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "advertise_port": (1, 65535),
     "udp_buffer_size": (512, 65507),
     "tcp_timeout": (0.01, 3600),
     "max_streams": (1, 65536),

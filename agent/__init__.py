@@ -1,0 +1,1 @@
+"""A Consul-compatible agent around a gossip member."""

@@ -1,0 +1,1 @@
+"""Clusters for experiments: local processes and virtual time."""

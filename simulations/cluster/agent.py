@@ -11,7 +11,7 @@ from simulations.local.process import Process
 from simulations.local.wait import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["ALIVE", "FAILED", "LEAVING", "LEFT", "STATUS", "LocalAgent"]
@@ -37,6 +37,7 @@ class LocalAgent:
         gossip_port: int,
         folder: Path,
         arguments: Sequence[str] = (),
+        watch: Callable[[float, bytes], None] | None = None,
     ) -> None:
         self.name = name
         self.http = (HOST, http_port)
@@ -55,6 +56,7 @@ class LocalAgent:
                 *arguments,
             ],
             log=folder / "log",
+            watch=watch,
         )
 
     @property

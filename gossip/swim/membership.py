@@ -342,7 +342,7 @@ class Membership:
         if record is None:
             return
         if suspect.node in self._suspicions:
-            if self._suspicions.confirm(suspect.node, suspect.sender):
+            if self._suspicions.confirm(suspect.node, suspect.sender, now):
                 self._tell(suspect.node, suspect.encode(), source, now)
             return
         if not supersedes(Status.SUSPECT, suspect.incarnation, record.status, record.incarnation):

@@ -386,8 +386,9 @@ class Membership:
             self.stats["addresses_refused"] += 1
         elif len(alive.meta) > META_MAX:
             self.stats["metas_refused"] += 1
-        elif len(vsn) < 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
-            # One bad record, passed on, makes joins fail everywhere (consul issue 3217).
+        elif len(vsn) != 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
+            # One bad record, passed on, makes joins fail everywhere (consul issue 3217); more
+            # bytes than six could make it too large to be passed on, and block the queue.
             self.stats["versions_refused"] += 1
         else:
             return True

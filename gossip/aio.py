@@ -136,6 +136,7 @@ class Cluster:
         self._changed: list[asyncio.Future[None]] = []
         self._published_version = 0
         self._left: asyncio.Future[None] | None = None
+        self._firing = asyncio.Lock()
         self._closed = False
 
     # Life
@@ -279,10 +280,16 @@ class Cluster:
     async def fire(self, name: str, payload: bytes = b"", *, coalesce: bool = True) -> int:
         """Fire a user event to every member, ourselves included; returns its Lamport time.
 
+        Where more events come than the pool's ring can hold, callers wait for their turn.
+
         Raises:
             LimitError: name and payload exceed the limit; nothing was sent.
         """
-        ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
+        async with self._firing:
+            # The wait is for time to pass, not for a condition that somebody could set.
+            while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
+                await asyncio.sleep(pause)
+            ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
         self._wake.set()
         return ltime
 

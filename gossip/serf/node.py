@@ -22,6 +22,7 @@ from gossip.serf.intents import Intent, RecentIntents
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
+from gossip.serf.pacing import EventPacer
 from gossip.serf.queries import Queries
 from gossip.serf.ring import EventRing, Verdict
 from gossip.serf.tags import encode_own_tags
@@ -114,6 +115,7 @@ class Node:
         self.query_clock = LamportClock(config.max_ltime_jump)
         self.intents = RecentIntents(config.recent_intent_timeout)
         self.ring = EventRing(config.event_buffer)
+        self._pacer = EventPacer(self.event_clock, config.event_buffer)
         vsn = own_versions(config.protocol_version)
         self.membership = Membership(
             config,
@@ -231,6 +233,10 @@ class Node:
         elif on_told is not None:
             on_told(now)
         return True
+
+    def event_pause(self, now: float) -> float:
+        """Seconds to wait before the next `user_event`, so that no node finds it too old; mostly 0."""
+        return self._pacer.pause(self.enter(now))
 
     def user_event(self, name: str, payload: bytes, now: float, *, coalesce: bool = True) -> int:
         """Fire a user event; returns its Lamport time.

@@ -23,7 +23,9 @@ __all__ = ["MESSAGE_OVERHEAD", "Broadcast", "TransmitQueue", "retransmit_limit"]
 MESSAGE_OVERHEAD = 2
 """Bytes that a compound packet adds per message."""
 LOOKAHEAD = 8
-"""How many messages that do not fit are passed over in a tier before the next tier is tried."""
+"""How many messages that do not fit, or are known to the target, are passed over in a tier."""
+MAX_KNOWN = 64
+"""How many members are remembered, per broadcast, to have it."""
 
 
 def retransmit_limit(multiplier: int, members: int) -> int:
@@ -32,30 +34,37 @@ def retransmit_limit(multiplier: int, members: int) -> int:
 
 
 class Broadcast:
-    """One encoded message on its way to everybody."""
+    """One encoded message on its way to everybody; `known` are those who have sent it to us."""
 
-    __slots__ = ("message", "on_finished", "source", "subject", "transmits")
+    __slots__ = ("known", "message", "on_finished", "queue", "subject", "transmits")
 
     def __init__(
         self,
+        queue: TransmitQueue,
         message: bytes,
         subject: str | None,
-        source: Address | None,
         on_finished: Callable[[float], None] | None,
-        transmits: int,
     ) -> None:
+        self.queue = queue
         self.message = message
         self.subject = subject
-        self.source = source
         self.on_finished = on_finished
-        self.transmits = transmits
+        self.known: set[Address] = set()
+        self.transmits = 0
 
 
 class TransmitQueue:
-    """Broadcasts of one kind, each sent `limit` times; `limit` follows the cluster's size."""
+    """Broadcasts of one kind, each sent `limit` times; `limit` follows the cluster's size.
 
-    def __init__(self) -> None:
+    Args:
+        index: every queued broadcast by its message, shared by the queues of one node.
+        audience: how many members there are to tell, at this moment.
+    """
+
+    def __init__(self, index: dict[bytes, Broadcast], audience: Callable[[], int]) -> None:
         self.limit = 1
+        self._index = index
+        self._audience = audience
         self._tiers: list[OrderedDict[Broadcast, None]] = []
         self._tier_bytes: list[int] = []
         self._by_subject: dict[str, Broadcast] = {}
@@ -87,11 +96,15 @@ class TransmitQueue:
         if subject is not None and (older := self._by_subject.get(subject)) is not None:
             self._withdraw(older)
             self._finish(older, now)
-        broadcast = Broadcast(message, subject, source, on_finished, min(transmits, self.limit - 1))
+        broadcast = Broadcast(self, message, subject, on_finished)
+        broadcast.transmits = min(transmits, self.limit - 1)
+        self._index[message] = broadcast
         if subject is not None:
             self._by_subject[subject] = broadcast
         self._length += 1
         self._put(broadcast)
+        if source is not None:
+            self.heard(broadcast, source, now)
 
     def take(self, out: list[bytes], room: int, target: Address | None, now: float) -> int:
         """Append the next messages for a packet to `target` and count them as sent.
@@ -99,29 +112,42 @@ class TransmitQueue:
         Args:
             out: receives the messages.
             room: bytes left in the packet, each message costing `MESSAGE_OVERHEAD` more.
-            target: who receives the packet. A message that came from there is counted as sent
-                without being sent: that copy would tell nothing.
+            target: who receives the packet; what came from there is passed over, and its copy is
+                kept for somebody to whom it may be news.
             now: local time, for `on_finished`.
 
         Returns:
             The room that remains.
         """
         taken: list[Broadcast] = []
+        known: list[Broadcast] = []
         for tier in self._tiers:
             if room <= MESSAGE_OVERHEAD:
                 break
             if tier:
-                room = self._fill(tier, taken, room, target)
+                room = self._fill(tier, taken, known, room, target)
         for broadcast in taken:
-            if broadcast.source is None or broadcast.source != target:
-                out.append(broadcast.message)
+            out.append(broadcast.message)
             self._withdraw(broadcast)
             broadcast.transmits += 1
             if broadcast.transmits >= self.limit:
                 self._finish(broadcast, now)
             else:
                 self._put(broadcast)
+        audience = self._audience()
+        for broadcast in known:
+            if len(broadcast.known) >= audience:  # those who did not have it are gone
+                self._withdraw(broadcast)
+                self._finish(broadcast, now)
         return room
+
+    def heard(self, broadcast: Broadcast, source: Address, now: float) -> None:
+        """Note that a member has a broadcast already; when everybody has it, it is finished."""
+        if len(broadcast.known) < MAX_KNOWN:
+            broadcast.known.add(source)
+        if len(broadcast.known) >= self._audience():
+            self._withdraw(broadcast)
+            self._finish(broadcast, now)
 
     def fewest_transmits(self) -> int | None:
         """How often the least-told broadcast has been sent, or None when the queue is empty."""
@@ -154,14 +180,16 @@ class TransmitQueue:
     def _fill(
         tier: OrderedDict[Broadcast, None],
         taken: list[Broadcast],
+        known: list[Broadcast],
         room: int,
         target: Address | None,
     ) -> int:
         passed = 0
         for broadcast in tier:
             size = len(broadcast.message) + MESSAGE_OVERHEAD
-            if broadcast.source is not None and broadcast.source == target:
-                taken.append(broadcast)
+            if target in broadcast.known:
+                known.append(broadcast)
+                passed += 1
             elif size <= room:
                 room -= size
                 taken.append(broadcast)
@@ -183,6 +211,8 @@ class TransmitQueue:
         self._tier_bytes[broadcast.transmits] -= len(broadcast.message) + MESSAGE_OVERHEAD
 
     def _finish(self, broadcast: Broadcast, now: float) -> None:
+        if self._index.get(broadcast.message) is broadcast:
+            del self._index[broadcast.message]
         self._length -= 1
         if broadcast.subject is not None and self._by_subject.get(broadcast.subject) is broadcast:
             del self._by_subject[broadcast.subject]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from gossip.swim.broadcast import TransmitQueue, retransmit_limit
+from gossip.swim.broadcast import Broadcast, TransmitQueue, retransmit_limit
 from gossip.swim.members import Record, Status
 
 if TYPE_CHECKING:
@@ -106,12 +106,11 @@ class Dissemination:
         send: Callable[[Record, float], bool],
         room: int,
     ) -> None:
-        self.membership = TransmitQueue()
-        self.intents = TransmitQueue()
-        self.queries = TransmitQueue()
-        self.events = TransmitQueue()
-        self.queues = (self.membership, self.intents, self.queries, self.events)
         self.ring = GossipRing(rng)
+        self._index: dict[bytes, Broadcast] = {}
+        self.membership, self.intents, self.queries, self.events = self.queues = tuple(
+            TransmitQueue(self._index, self.ring.__len__) for _ in range(4)
+        )
         self._config = config
         self._timers = timers
         self._rng = rng
@@ -155,6 +154,17 @@ class Dissemination:
             )
         if self._flush is None and self._eager_limit:
             self._flush = self._timers.call_at(now, self._on_flush)
+
+    def heard(self, message: bytes, source: Address, now: float) -> bool:
+        """Tell whether a received message is one that waits here to be sent: then it is no news.
+
+        It costs one look-up, and most messages of a busy pool are such copies. Who sent it has it.
+        """
+        broadcast = self._index.get(message)
+        if broadcast is None:
+            return False
+        broadcast.queue.heard(broadcast, source, now)
+        return True
 
     def take(self, room: int, target: Address | None, now: float) -> list[bytes]:
         """Broadcasts for a packet to `target` with so much room, counted as sent."""
@@ -203,13 +213,16 @@ class Dissemination:
         self._flush = None
         rate = self._rate()
         self._refill(rate, now)
+        fruitless = 0
         while (fewest := self._fewest_transmits()) is not None and fewest < self._eager_limit:
             if self._tokens < 1:
                 wait = max((1 - self._tokens) / rate, MIN_PAUSE)
                 self._flush = self._timers.call_at(now + wait, self._on_flush)
                 return
-            self._tokens -= self._send_packets(1, now)
-            if not self.ring:
+            sent = self._send_packets(1, now)
+            self._tokens -= sent
+            fruitless = 0 if sent else fruitless + 1
+            if fruitless > len(self.ring):
                 return
 
     def _on_tick(self, now: float) -> None:

@@ -136,6 +136,9 @@ class Membership:
             self.stats[f"packets_refused_{error.layer}"] += 1
             return
         for part in parts:
+            if self.dissemination.heard(part, source, now):
+                self.stats["messages_heard_again"] += 1
+                continue
             try:
                 message = decode_message(part)
             except WireError as error:

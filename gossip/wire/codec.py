@@ -289,6 +289,8 @@ class MapStream:
         self._limit = limit
         self._fed = 0
         self._start = 0
+        self.offset = 0
+        """Where the map that was read last begins, or the one being read when reading failed."""
         self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=0, max_array_len=LIST_MAX)
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -296,17 +298,13 @@ class MapStream:
         self._unpacker.feed(data)
         self._fed += len(data)
 
-    @property
-    def offset(self) -> int:
-        """Bytes taken by the maps read so far."""
-        return self._start
-
     def next(self) -> Fields | None:
         """Give the next map, or None while it is incomplete.
 
         Raises:
             WireError: it does not parse, is no map or is longer than the limit.
         """
+        self.offset = self._start
         try:
             value = self._unpacker.unpack()
         except msgpack.OutOfData:
@@ -333,7 +331,7 @@ class MapStream:
         return left
 
     def _error(self, reason: str) -> WireError:
-        return WireError(f"{self.layer}: {reason}", layer=self.layer, offset=self._start)
+        return WireError(f"{self.layer}: {reason}", layer=self.layer, offset=self.offset)
 
 
 class StateScanner:

@@ -391,13 +391,13 @@ def _meta(f: Fields) -> bytes:
 
 
 _READERS: Final[dict[int, tuple[str, Callable[[Fields], Message]]]] = {
-    MessageType.PING: ("ping", ping_from),
-    MessageType.INDIRECT_PING: ("indirectPing", _indirect_ping_from),
-    MessageType.ACK: ("ackResp", ack_from),
-    MessageType.SUSPECT: ("suspect", _suspect_from),
-    MessageType.ALIVE: ("alive", _alive_from),
-    MessageType.DEAD: ("dead", _dead_from),
-    MessageType.NACK: ("nackResp", _nack_from),
+    MessageType.PING.value: ("ping", ping_from),
+    MessageType.INDIRECT_PING.value: ("indirectPing", _indirect_ping_from),
+    MessageType.ACK.value: ("ackResp", ack_from),
+    MessageType.SUSPECT.value: ("suspect", _suspect_from),
+    MessageType.ALIVE.value: ("alive", _alive_from),
+    MessageType.DEAD.value: ("dead", _dead_from),
+    MessageType.NACK.value: ("nackResp", _nack_from),
 }
 
 _T = TypeVar("_T")
@@ -414,14 +414,12 @@ def decode_message(data: bytes) -> Message:
     """
     if not data:
         raise WireError("a message is empty")
-    kind = data[0]
-    if kind == MessageType.USER:
+    entry = _READERS.get(data[0])
+    if entry is not None:
+        return read_fields(entry[1], data[1:], entry[0])
+    if data[0] == MessageType.USER:
         return UserMessage(data[1:])
-    try:
-        layer, reader = _READERS[kind]
-    except KeyError:
-        raise WireError(f"message type {kind} is not valid in a packet") from None
-    return read_fields(reader, data[1:], layer)
+    raise WireError(f"message type {data[0]} is not valid in a packet")
 
 
 def read_fields(reader: Callable[[Fields], _T], body: bytes, layer: str) -> _T:

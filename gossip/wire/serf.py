@@ -416,13 +416,13 @@ def _list(f: Fields, key: bytes) -> list[Any]:
 
 
 _READERS: Final[dict[int, tuple[str, Callable[[Fields], SerfMessage]]]] = {
-    SerfType.LEAVE: ("leave", _leave_from),
-    SerfType.JOIN: ("join", _join_from),
-    SerfType.USER_EVENT: ("userEvent", _user_event_from),
-    SerfType.QUERY: ("query", _query_from),
-    SerfType.QUERY_RESPONSE: ("queryResponse", _query_response_from),
-    SerfType.KEY_REQUEST: ("keyRequest", _key_request_from),
-    SerfType.KEY_RESPONSE: ("keyResponse", _key_response_from),
+    SerfType.LEAVE.value: ("leave", _leave_from),
+    SerfType.JOIN.value: ("join", _join_from),
+    SerfType.USER_EVENT.value: ("userEvent", _user_event_from),
+    SerfType.QUERY.value: ("query", _query_from),
+    SerfType.QUERY_RESPONSE.value: ("queryResponse", _query_response_from),
+    SerfType.KEY_REQUEST.value: ("keyRequest", _key_request_from),
+    SerfType.KEY_RESPONSE.value: ("keyResponse", _key_response_from),
 }
 
 
@@ -436,7 +436,8 @@ def decode_serf(data: bytes) -> SerfMessage:
     if not data:
         raise WireError("a Serf message is empty", layer="serf")
     kind = data[0]
-    if entry := _READERS.get(kind):
+    entry = _READERS.get(kind)
+    if entry is not None:
         return read_fields(entry[1], data[1:], entry[0])
     if kind == SerfType.CONFLICT_RESPONSE:
         if data[1:2] == b"\xc0":

@@ -126,11 +126,24 @@ async def obey(cluster: Cluster, command: str, argument: str, output: Output) ->
     return command != "leave"
 
 
-async def run(name: str, port: int) -> None:
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """The event loop of this kind; ``auto`` is uvloop where that is installed."""
+    if kind != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415 - optional, and 20 ms that the other loop need not pay
+        except ImportError:
+            if kind == "uvloop":
+                raise
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+async def run(name: str, port: int, *, quiet: bool) -> None:
     """Be one member until told to leave or standard input ends."""
     output = Output()
     cluster = Cluster(Config.lan(name, bind="127.0.0.1", port=port))
-    reporter = asyncio.create_task(report(cluster, output))
+    reporters = [] if quiet else [asyncio.create_task(report(cluster, output))]
     await asyncio.sleep(0)  # subscribed before the start, which announces ourselves
     async with cluster:
         commands = Commands()
@@ -148,7 +161,7 @@ async def run(name: str, port: int) -> None:
             done += 1
             if done % AT_ONCE == 0:
                 await asyncio.sleep(0)
-    await reporter
+    await asyncio.gather(*reporters)
     output.flush()
 
 
@@ -157,8 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m simulations.bench.node", description=__doc__)
     parser.add_argument("name", help="node name")
     parser.add_argument("port", type=int, help="gossip port on 127.0.0.1")
+    parser.add_argument("-loop", choices=("auto", "asyncio", "uvloop"), default="auto")
+    parser.add_argument("-quiet", action="store_true", help="report nothing that happens")
     options = parser.parse_args(arguments)
-    asyncio.run(run(options.name, options.port))
+    with asyncio.Runner(loop_factory=lambda: new_loop(options.loop)) as runner:
+        runner.run(run(options.name, options.port, quiet=options.quiet))
     return 0
 
 

@@ -15,10 +15,27 @@ SERF = (
     b"    2026/01/01 01:13:59 [INFO] serf: EventMemberLeave: c 127.0.0.1\n"
 )
 CONSUL = (
+    b"2026-01-01T01:14:04Z [INFO]  agent.server.serf.wan: serf: EventMemberJoin: c.dc1 127.0.0.1\n"
     b"2026-01-01T01:14:04Z [INFO]  agent.server.serf.lan: serf: EventMemberJoin: c 127.0.0.1\n"
     b"2026-01-01T01:14:07Z [DEBUG] agent.server: User event: event=foo\n"
     b"2026-01-01T01:14:07Z [DEBUG] agent: new event: event_name=foo event_id=7facadcd\n"
 )
+OURS = (
+    b"2026-01-01T01:14:04.000Z [INFO]  agent.agent: MemberJoined member=a address=127.0.0.1\n"
+    b"2026-01-01T01:14:05.000Z [DEBUG] agent.agent: event name=deploy id=7facadcd\n"
+    b"2026-01-01T01:14:06.000Z [INFO]  agent.agent: MemberFailed member=a address=127.0.0.1\n"
+    b"2026-01-01T01:14:07.000Z [INFO]  agent.agent: MemberLeft member=b address=127.0.0.1\n"
+    b"2026-01-01T01:14:08.000Z [INFO]  agent.agent: MemberUpdated member=b address=127.0.0.1\n"
+)
+
+
+def test_our_agents_log_lines_become_news() -> None:
+    assert [(n.kind, n.subject) for n in log_news(1.0, OURS)] == [
+        (Kind.JOINED, "a"),
+        (Kind.EVENT, "deploy"),
+        (Kind.FAILED, "a"),
+        (Kind.LEFT, "b"),
+    ]
 
 
 def test_serf_log_lines_become_news() -> None:
@@ -31,7 +48,7 @@ def test_serf_log_lines_become_news() -> None:
     ]
 
 
-def test_a_consul_log_reports_each_event_once() -> None:
+def test_a_consul_log_reports_each_event_once_and_nothing_of_the_wan_pool() -> None:
     assert [(n.kind, n.subject) for n in log_news(1.0, CONSUL)] == [
         (Kind.JOINED, "c"),
         (Kind.EVENT, "foo"),

@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "-keep",
         type=Path,
         metavar="DIR",
-        help="put data and logs here, emptied at the start, and leave them",
+        help="put data and logs here, in place of those of the last run, and leave them",
     )
     parser.add_argument("-encrypt", metavar="KEY", help="base64 gossip key for all agents")
     parser.add_argument(
@@ -248,8 +248,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 async def run(options: argparse.Namespace) -> None:
     """Start the cluster, show it and follow it."""
     screen = Screen(options.format)
-    if options.keep is not None and options.keep.exists():
-        shutil.rmtree(options.keep)
+    if options.keep is not None:
+        for earlier in options.keep.glob("node*"):
+            shutil.rmtree(earlier)
     settings: dict[str, Any] = {
         "folder": options.keep,
         "http_port": options.http_port,
@@ -268,7 +269,8 @@ async def run(options: argparse.Namespace) -> None:
             await follow(cluster, screen)
         async with screen.waiting("ending the agents"):
             await cluster.close()
-    screen.say("done", "All agents ended; everything was seen.")
+    if options.exit:
+        screen.say("done", "All agents ended; everything was seen.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

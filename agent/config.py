@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.config_rules import decode_key, find_problems, find_warnings
-from agent.flags import Flag, parse_flags
+from agent.flags import FORMAT, Flag, parse_flags
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
@@ -40,6 +40,7 @@ __all__ = [
 AGENT_FLAGS: tuple[Flag, ...] = (
     *CONFIG_FLAGS,
     *(setting.as_flag() for setting in SETTINGS.values() if setting.flag),
+    FORMAT,
 )
 """Every flag of ``gossip agent``."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "FORMAT",
+    "HELP",
     "Flag",
     "ParsedFlags",
     "UsageError",
@@ -99,6 +101,10 @@ class Flag:
                 raise UsageError([f"flag -{self.name}: invalid number {shown}"])
             return int(text)
         return text
+
+
+FORMAT = Flag("format", "Form of the output: text or json (default text).", value="form")
+HELP = Flag("help", "Show this text.", aliases=("h",), hidden=True)
 
 
 class ParsedFlags:

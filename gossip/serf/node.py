@@ -191,7 +191,8 @@ class Node:
 
         def joined(exchange: Exchange, now: float) -> None:
             nonlocal announced
-            if exchange.error is None and not announced:
+            staying = self.lifecycle is Lifecycle.ALIVE  # else it would outdo our leave intent
+            if exchange.error is None and staying and not announced:
                 announced = True
                 self._broadcast_join(now)
 
@@ -412,7 +413,7 @@ class Node:
             self._broadcast_join(now)
             return False
         self.members.apply_leave(member, intent, now)
-        if intent.prune:
+        if intent.prune and intent.node != self.config.name:
             self._prune(member, now)
         return True
 

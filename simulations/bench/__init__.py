@@ -1,0 +1,1 @@
+"""Measurements: our agents beside genuine Serf and Consul, in one run on one machine."""

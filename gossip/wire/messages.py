@@ -347,22 +347,30 @@ def _nack_from(f: Fields) -> Nack:
 
 
 def _suspect_from(f: Fields) -> Suspect:
-    return Suspect(u32(f, b"Incarnation"), name(f, b"Node"), name(f, b"From"))
+    return Suspect(u32(f, b"Incarnation"), _subject(f), name(f, b"From"))
 
 
 def _dead_from(f: Fields) -> Dead:
-    return Dead(u32(f, b"Incarnation"), name(f, b"Node"), name(f, b"From"))
+    return Dead(u32(f, b"Incarnation"), _subject(f), name(f, b"From"))
 
 
 def _alive_from(f: Fields) -> Alive:
     return Alive(
         u32(f, b"Incarnation"),
-        name(f, b"Node"),
+        _subject(f),
         raw(f, b"Addr"),
         u16(f, b"Port"),
         _meta(f),
         raw(f, b"Vsn"),
     )
+
+
+def _subject(f: Fields) -> str:
+    """Read whom news is about; news about nobody is damaged, genuine members send none."""
+    node = name(f, b"Node")
+    if not node:
+        raise FieldError(b"Node", "it is empty")
+    return node
 
 
 def error_reply_from(f: Fields) -> ErrorReply:

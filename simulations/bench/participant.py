@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from simulations.bench.news import NewsFeed, json_news, log_news
+from simulations.bench.news import Kind, News, NewsFeed, json_news, log_news
 from simulations.cluster.agent import HOST, LocalAgent
 from simulations.cluster.cluster import DEFAULT_COMMAND
 from simulations.local.process import Process
@@ -122,6 +123,11 @@ class AgentParticipant(HttpParticipant):
             watch=news.watch,
         )
         super().__init__(agent, news)
+
+    async def start(self) -> None:
+        await super().start()
+        # Its log tells about others only, the views of Serf and Consul contain themselves.
+        self.news.add(News(time.monotonic(), Kind.JOINED, self.name))
 
 
 class ConsulParticipant(HttpParticipant):

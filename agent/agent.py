@@ -58,6 +58,7 @@ class Description:
 
     config: AgentConfig
     node_id: str
+    http_port: int
     member: Member
     leader: str
     pool: dict[str, str]
@@ -73,6 +74,7 @@ class Agent:
 
     Attributes:
         events: the recent user events.
+        http_port: of the HTTP interface, which sets it when the system chose one.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
@@ -80,6 +82,7 @@ class Agent:
         self.config = config
         self.node_id = node_id
         self.events = EventBuffer()
+        self.http_port = config.ports.http
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.cluster = Cluster(pool or config.gossip_config(node_id), admit=self._admit)
         # Indexes go on growing across a restart, or a client would wait with one from before it.
@@ -335,6 +338,7 @@ class Agent:
         return Description(
             self.config,
             self.node_id,
+            self.http_port,
             self.cluster.local_member(),
             self.leader(),
             self.cluster.stats(),

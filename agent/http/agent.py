@@ -136,7 +136,7 @@ def _config(description: Description) -> dict[str, Any]:
         "AdvertiseAddr": description.member.addr,
         "Ports": {
             "DNS": config.ports.dns,
-            "HTTP": config.ports.http,
+            "HTTP": description.http_port,
             "RPC": config.ports.rpc,
             "SerfLan": description.member.port,
             "SerfWan": config.ports.serf_wan,

@@ -103,6 +103,7 @@ class HttpServer:
                 sock = _tcp_socket(bind, self._agent.config.ports.http)
                 self._listeners.append(await loop.create_server(self.gate, sock=sock))
                 self.addresses.append(sock.getsockname()[:2])
+                self._agent.http_port = self.addresses[0][1]
         except BaseException:
             await self.close()
             raise

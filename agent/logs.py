@@ -109,7 +109,7 @@ class RepeatFilter(logging.Filter):
 
 
 class LogHandler(logging.Handler):
-    """Writes records to a stream; holds them back until `release`, so that the banner comes first."""
+    """Writes records to a stream; holds them back until `open`, so that the banner comes first."""
 
     def __init__(self, stream: IO[str] | None = None, *, secrets: Iterable[str] = ()) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class LogHandler(logging.Handler):
         elif len(self._held) < HELD_MAX:
             self._held.append(line)
 
-    def release(self, banner: Iterable[str] = ()) -> None:
+    def open(self, banner: Iterable[str] = ()) -> None:
         """Write the banner, what was held back, and from now on everything at once."""
         held, self._held = self._held or [], None
         for line in (*banner, *held):
@@ -163,7 +163,7 @@ def set_up(level: str, *, secrets: Iterable[str] = (), stream: IO[str] | None = 
     """Send the log of the whole process to `stream`, standard output by default.
 
     Returns:
-        The handler, which holds everything back until it is released.
+        The handler, which holds everything back until it is opened.
     """
     handler = LogHandler(stream, secrets=secrets)
     handler.addFilter(RepeatFilter())

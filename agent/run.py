@@ -55,7 +55,7 @@ def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 return runner.run(_run(config, node_id, handler, reload))
     finally:
-        handler.release()
+        handler.open()
 
 
 async def _run(
@@ -110,7 +110,7 @@ class _Process:
         except OSError as error:
             raise ConfigError(f"cannot bind the HTTP address: {error}") from error
         await self._agent.join_configured()
-        self._handler.release(banner(self._agent, self._http.addresses))
+        self._handler.open(banner(self._agent, self._http.addresses))
 
     async def _wait(self) -> int:
         """Until a signal or the agent itself ends the run."""

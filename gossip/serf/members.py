@@ -25,9 +25,9 @@ from gossip.events import (
     MemberStatus,
     MemberUpdated,
 )
+from gossip.serf.tags import tags_of
 from gossip.swim.members import NodeInfo, Record, Status
 from gossip.wire.serf import JoinIntent, LeaveIntent
-from gossip.wire.values import decode_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ def describe_member(info: NodeInfo, status: MemberStatus) -> Member:
     """The public view of a member."""
     versions = info.vsn if len(info.vsn) >= 6 else bytes(6)
     ip, port = info.address
-    return Member(info.name, ip, port, decode_tags(info.meta), status, *versions[:6])
+    return Member(info.name, ip, port, tags_of(info.meta), status, *versions[:6])
 
 
 class SerfMember:

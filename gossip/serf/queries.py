@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gossip.errors import WireError
+from gossip.serf.tags import tags_of
 from gossip.wire.address import format_address, is_usable
 from gossip.wire.messages import UserMessage
 from gossip.wire.serf import ConflictResponse, MemberInfo, Query, QueryFlag, QueryResponse, Relay
-from gossip.wire.values import NodeFilter, TagFilter, decode_filter, decode_tags
+from gossip.wire.values import NodeFilter, TagFilter, decode_filter
 
 if TYPE_CHECKING:
     from gossip.serf.members import SerfMember
@@ -83,7 +84,7 @@ class Queries:
             case NodeFilter(nodes):
                 return own.name in nodes
             case TagFilter(tag, expression):
-                return self._matches(expression, decode_tags(own.meta).get(tag, ""))
+                return self._matches(expression, tags_of(own.meta).get(tag, ""))
 
     def _matches(self, expression: str, value: str) -> bool:
         # RE2 runs in linear time: the expression comes from the network. Imported at first use,
@@ -143,5 +144,5 @@ def _describe(member: SerfMember) -> MemberInfo:
     info = member.info
     versions = info.vsn if len(info.vsn) >= 6 else bytes(6)
     return MemberInfo(
-        info.name, info.addr, info.port, decode_tags(info.meta), int(member.status), *versions[:6]
+        info.name, info.addr, info.port, tags_of(info.meta), int(member.status), *versions[:6]
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gossip.errors import ConfigError
+from gossip.errors import ConfigError, WireError
 from gossip.wire.limits import META_MAX
-from gossip.wire.values import encode_tags
+from gossip.wire.values import decode_tags, encode_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["encode_own_tags", "is_our_kind"]
+__all__ = ["encode_own_tags", "is_our_kind", "tags_of"]
 
 OUR_HEADER = b"\xff\xdf"
 FIXMAP_LIMIT = 16
@@ -35,6 +35,14 @@ def encode_own_tags(tags: Mapping[str, str]) -> bytes:
     if len(meta) > META_MAX:
         raise ConfigError(f"tags of {len(meta)} bytes, encoded, exceed the limit of {META_MAX}")
     return meta
+
+
+def tags_of(meta: bytes) -> dict[str, str]:
+    """A member's tags; none when they do not parse, which must not keep the member out."""
+    try:
+        return decode_tags(meta)
+    except WireError:
+        return {}
 
 
 def is_our_kind(meta: bytes) -> bool:

@@ -217,6 +217,8 @@ class Prober:
         probe = self._probe
         if probe is not None and nack.seq_no == probe.seq_no:
             probe.nacks += 1
+        else:
+            self._membership.stats["nacks_unexpected"] += 1
 
     def handle_ping(self, ping: Ping, source: Address, now: float) -> None:
         """Answer a ping that is meant for us."""

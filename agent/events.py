@@ -1,12 +1,12 @@
 """Consul's user events: what travels inside a Serf user event, who it is for, and the recent ones.
 
 A Consul event rides in a Serf user event named ``consul:event:`` and its own name. The payload is one
-msgpack map of the current specification, in which empty fields are left out::
+msgpack map of the current specification, its keys in this order and empty fields left out::
 
     ID  UUID, made by the agent that was asked to fire     sf  service filter
     n   name                                               tf  tag filter
-    p   payload                                            v   version, 1
-    nf  node filter
+    nf  node filter                                        v   version, 1
+    p   payload
 
 Every agent applies the filters itself and keeps the last 256 events that are for it. The index of a
 list of events is made of the newest one's UUID, so it says "something else is newest now" and has no
@@ -113,8 +113,8 @@ def encode_event(event: UserEvent) -> bytes:
     for key, value in (
         ("ID", event.id),
         ("n", event.name),
-        ("p", event.payload),
         ("nf", event.node_filter),
+        ("p", event.payload),
         ("sf", event.service_filter),
         ("tf", event.tag_filter),
     ):

@@ -53,11 +53,11 @@ def test_an_empty_event_is_three_keys_of_new_msgpack() -> None:
     )
 
 
-def test_a_full_event_keeps_the_order_of_keys_and_packs_the_payload_as_binary() -> None:
+def test_a_full_event_keeps_consuls_order_of_keys_and_packs_the_payload_as_binary() -> None:
     full = UserEvent(ID, "deploy", b"\x00\xff", "web", "api", "v1")
     assert encode_event(full) == (
-        b"\x87\xa2ID\xd9\x24" + ID.encode() + b"\xa1n\xa6deploy\xa1p\xc4\x02\x00\xff"
-        b"\xa2nf\xa3web\xa2sf\xa3api\xa2tf\xa2v1\xa1v\x01"
+        b"\x87\xa2ID\xd9\x24" + ID.encode() + b"\xa1n\xa6deploy\xa2nf\xa3web"
+        b"\xa1p\xc4\x02\x00\xff\xa2sf\xa3api\xa2tf\xa2v1\xa1v\x01"
     )
 
 

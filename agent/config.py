@@ -111,6 +111,8 @@ class HttpConfig:
 
     allow_write_http_from: tuple[str, ...] = ()
     """Networks that may change state besides loopback, in CIDR form."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names in the Host header that are answered besides localhost and the agent's own addresses."""
     block_endpoints: tuple[str, ...] = ()
     """Path prefixes such as ``/v1/agent/join`` that answer 403."""
     response_headers: Mapping[str, str] = field(default_factory=dict)

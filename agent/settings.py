@@ -110,6 +110,7 @@ _ALL = (
     Setting("gossip_lan.suspicion_mult", Kind.INT),
     Setting("gossip_lan.retransmit_mult", Kind.INT),
     Setting("http_config.allow_write_http_from", Kind.TEXTS, "allow-write-http-from", "Network that may change state over HTTP, besides loopback.", "cidr"),
+    Setting("http_config.allow_hosts", Kind.TEXTS, "allow-host", "Name by which clients may reach the HTTP interface, besides localhost and the agent's addresses.", "name"),
     Setting("http_config.block_endpoints", Kind.TEXTS),
     Setting("http_config.response_headers", Kind.HEADERS),
     Setting("limits.http_max_conns_per_client", Kind.INT),

@@ -145,7 +145,7 @@ class Client:
             message = f"no answer from {self.address} within {timeout:g} seconds"
             raise ApiError(message, sent=True) from None
         except (http.client.HTTPException, OSError) as error:
-            reason = getattr(error, "strerror", None) or "it sent no complete answer"
+            reason = getattr(error, "strerror", None) or "it closed the connection"
             message = f"lost the connection to {self.address}: {reason.lower()}"
             raise ApiError(message, sent=True) from None
         finally:

@@ -193,7 +193,8 @@ class Layers:
     def add_file(self, path: Path) -> None:
         """Merge one JSON file."""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE + 1)
         except OSError as error:
             self.errors.append(f"file {path}: {error.strerror or error}")
             return
@@ -201,9 +202,7 @@ class Layers:
             self.errors.append(f"file {path}: HCL is not supported, use JSON")
             return
         if len(data) > _MAX_FILE:
-            self.errors.append(
-                f"file {path}: {len(data)} bytes exceed the limit of {_MAX_FILE} bytes"
-            )
+            self.errors.append(f"file {path}: exceeds the limit of {_MAX_FILE} bytes")
             return
         duplicates: list[str] = []
 

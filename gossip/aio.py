@@ -428,9 +428,14 @@ class Cluster:
             logger.critical("a task of the gossip driver ended", exc_info=error)
 
     async def _receive(self) -> None:
-        while (packet := await self._datagrams.receive()) is not None:
-            self._inbox.put(*packet)
-            self._wake.set()
+        try:
+            while (packet := await self._datagrams.receive()) is not None:
+                self._inbox.put(*packet)
+                self._wake.set()
+        finally:
+            # Also when the loop ends without our being closed: asyncio-dgram's destructor would
+            # use a loop that is gone.
+            self._datagrams.close()
 
     async def _pump(self) -> None:
         node, loop = self.node, asyncio.get_running_loop()

@@ -24,9 +24,9 @@ def run(context: Context) -> int:
     except AgentConfigError as error:
         raise UsageError(error.errors) from None
     # Only now: a mistake in the configuration is reported without loading the agent.
-    runner = import_module("agent.agent")
+    runner = import_module("agent.run")
     try:
-        return int(runner.run(config))
+        return int(runner.run(config, reload=lambda: parse(context.argv)))
     except GossipError as error:
         raise CommandError(str(error)) from None
 

@@ -210,7 +210,7 @@ def write_error(
     if as_json:
         line = json.dumps({key: text} | dict(details or {}))
     else:
-        line = "\n".join(printable(part) for part in text.splitlines())
+        line = "\n".join(printable(part.expandtabs(4)) for part in text.splitlines())
     sys.stdout.flush()  # keeps the order of results and messages on a terminal
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

@@ -58,13 +58,15 @@ class TransmitQueue:
 
     Args:
         index: every queued broadcast by its message, shared by the queues of one node.
-        audience: how many members there are to tell, at this moment.
+        all_among: tells whether all members there are to tell are among these addresses.
     """
 
-    def __init__(self, index: dict[bytes, Broadcast], audience: Callable[[], int]) -> None:
+    def __init__(
+        self, index: dict[bytes, Broadcast], all_among: Callable[[set[Address]], bool]
+    ) -> None:
         self.limit = 1
         self._index = index
-        self._audience = audience
+        self._all_among = all_among
         self._tiers: list[OrderedDict[Broadcast, None]] = []
         self._tier_bytes: list[int] = []
         self._by_subject: dict[str, Broadcast] = {}
@@ -134,9 +136,8 @@ class TransmitQueue:
                 self._finish(broadcast, now)
             else:
                 self._put(broadcast)
-        audience = self._audience()
         for broadcast in known:
-            if len(broadcast.known) >= audience:  # those who did not have it are gone
+            if self._all_among(broadcast.known):  # those who did not have it are gone
                 self._withdraw(broadcast)
                 self._finish(broadcast, now)
         return room
@@ -145,7 +146,7 @@ class TransmitQueue:
         """Note that a member has a broadcast already; when everybody has it, it is finished."""
         if len(broadcast.known) < MAX_KNOWN:
             broadcast.known.add(source)
-        if len(broadcast.known) >= self._audience():
+        if self._all_among(broadcast.known):
             self._withdraw(broadcast)
             self._finish(broadcast, now)
 

@@ -68,6 +68,15 @@ class GossipRing:
         place = self._rng.randrange(len(ring))
         ring[place], ring[-1] = ring[-1], ring[place]
 
+    def all_among(self, addresses: set[Address]) -> bool:
+        """Whether every target has one of these addresses.
+
+        Counting them is not enough: packets also come from strangers, from members that left since
+        then, and from behind address translation.
+        """
+        ring = self._ring
+        return len(addresses) >= len(ring) and all(r.info.address in addresses for r in ring)
+
     def next(self, eligible: Callable[[Record], bool]) -> Record | None:
         """The next target; members that are not eligible any more leave the ring on the way."""
         ring = self._ring
@@ -109,7 +118,7 @@ class Dissemination:
         self.ring = GossipRing(rng)
         self._index: dict[bytes, Broadcast] = {}
         self.membership, self.intents, self.queries, self.events = self.queues = tuple(
-            TransmitQueue(self._index, self.ring.__len__) for _ in range(4)
+            TransmitQueue(self._index, self.ring.all_among) for _ in range(4)
         )
         self._config = config
         self._timers = timers

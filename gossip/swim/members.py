@@ -137,10 +137,6 @@ class MemberTable:
                 return record
         return None
 
-    def remove(self, record: Record) -> None:
-        """Forget a member."""
-        self._remove_where(lambda candidate: candidate is record)
-
     def choose(self, count: int, eligible: Callable[[Record], bool]) -> list[Record]:
         """`count` different eligible members drawn uniformly, all of them when there are fewer.
 

@@ -342,7 +342,7 @@ class Membership:
         if record is None:
             return
         if suspect.node in self._suspicions:
-            if self._suspicions.confirm(suspect.node, suspect.sender):
+            if self._suspicions.confirm(suspect.node, suspect.sender, now):
                 self._tell(suspect.node, suspect.encode(), source, now)
             return
         if not supersedes(Status.SUSPECT, suspect.incarnation, record.status, record.incarnation):
@@ -386,8 +386,9 @@ class Membership:
             self.stats["addresses_refused"] += 1
         elif len(alive.meta) > META_MAX:
             self.stats["metas_refused"] += 1
-        elif len(vsn) < 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
-            # One bad record, passed on, makes joins fail everywhere (consul issue 3217).
+        elif len(vsn) != 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
+            # One bad record, passed on, makes joins fail everywhere (consul issue 3217); more
+            # bytes than six could make it too large to be passed on, and block the queue.
             self.stats["versions_refused"] += 1
         else:
             return True

@@ -252,10 +252,6 @@ class Prober:
         )
         membership.send(self._ping(seq_no, request.node), format_address(request.target, port), now)
 
-    def forget(self, name: str) -> None:
-        """A member was reaped."""
-        self.udp_unreachable.discard(name)
-
 
 def _reply_address(addr: bytes, port: int, source: Address) -> Address:
     """Where an answer goes: the address in the message, or else where the packet came from."""

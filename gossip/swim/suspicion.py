@@ -98,13 +98,13 @@ class Suspicions:
         """Start the timeout of a new suspect in a table of so many members."""
         self._hold(name, Suspicion(accuser, *suspicion_bounds(self._config, members), now))
 
-    def confirm(self, name: str, accuser: str) -> bool:
+    def confirm(self, name: str, accuser: str, now: float) -> bool:
         """Count another accuser of a suspect; False when that is no news."""
         suspicion, timer = self._held[name]
         if not suspicion.confirm(accuser):
             return False
         self._timers.cancel(timer)
-        self._hold(name, suspicion)
+        self._hold(name, suspicion, not_before=now)
         return True
 
     def end(self, name: str) -> None:
@@ -120,8 +120,11 @@ class Suspicions:
             self._timers.cancel(timer)
             self._hold(name, suspicion)
 
-    def _hold(self, name: str, suspicion: Suspicion) -> None:
+    def _hold(self, name: str, suspicion: Suspicion, *, not_before: float = 0.0) -> None:
         def timed_out(now: float) -> None:
             self._declare_dead(name, now)
 
-        self._held[name] = (suspicion, self._timers.call_at(suspicion.deadline, timed_out))
+        # A late confirmation moves the deadline into the past; a timer booked there would look as
+        # if we had stalled.
+        at = max(suspicion.deadline, not_before)
+        self._held[name] = (suspicion, self._timers.call_at(at, timed_out))

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Figure", "Goal", "Quantity", "Samples", "Verdict"]
 
-TOLERANCE = 0.01
-"""Ratios this close to their goal meet it: a window's edges cut packets off at random."""
-
 Samples = dict[str, list[float]]
 """Measured values by quantity; infinity where a bound passed first, nothing where it cannot be told."""
 
@@ -49,9 +46,7 @@ class Goal:
         return Verdict.MISSED
 
     def _holds(self, value: float, bound: float) -> bool:
-        if self.above:
-            return value >= bound * (1 - TOLERANCE if self.against else 1)
-        return value <= bound * (1 + TOLERANCE if self.against else 1)
+        return value >= bound if self.above else value <= bound
 
     def __str__(self) -> str:
         sign = ">=" if self.above else "<="

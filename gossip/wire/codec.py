@@ -291,7 +291,10 @@ class MapStream:
         self._start = 0
         self.offset = 0
         """Where the map that was read last begins, or the one being read when reading failed."""
-        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=0, max_array_len=LIST_MAX)
+        # Without a read size each would reserve a megabyte from the start.
+        self._unpacker = msgpack.Unpacker(
+            raw=True, read_size=4096, max_buffer_size=0, max_array_len=LIST_MAX
+        )
 
     def feed(self, data: bytes | memoryview) -> None:
         """Add data; call `next` until it gives None before adding more, or memory piles up."""

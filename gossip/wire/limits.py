@@ -65,7 +65,7 @@ USER_MESSAGE_MAX: Final = 20 * MIB
 """Bytes of one user message on a stream (memberlist)."""
 RECORD_MAX: Final = 64 * KIB
 """Bytes of one header or node record on a stream (ours: a genuine record has less than 1,000)."""
-STREAM_SLICE: Final = 64 * KIB
+STREAM_SLICE: Final = 32 * KIB
 """Bytes of a stream message handled per call, so that one exchange cannot hold up the others."""
 
 # Values

@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "COMPOUND_PARTS_MAX",
     "ENCRYPTED_STREAM_MAX",
+    "EVENTS_MAX",
     "FILTER_NODES_MAX",
     "KEY_SIZES",
     "LABEL_MAX",
@@ -75,6 +76,8 @@ NAME_MAX: Final = 255
 """Bytes of a node name (ours: memberlist has no bound of its own, Serf and Consul allow 128 and 63)."""
 LIST_MAX: Final = 512
 """Elements of a list inside a message (ours: msgpack reserves the declared size at each nesting level)."""
+EVENTS_MAX: Final = 65_536
+"""Slots, and events in all of them, in one Serf state (ours: Serf's ring has 512 slots)."""
 FILTER_NODES_MAX: Final = 65_536
 """Node names in one filter of a query (ours; a packet cannot hold more)."""
 KEY_SIZES: Final = (16, 24, 32)

@@ -207,27 +207,28 @@ def test_map_stream_names_the_offset_of_the_map_at_fault() -> None:
 def test_state_scanner_walks_lists_longer_than_the_limit_of_one_value() -> None:
     size = 10 * LIST_MAX
     scanner = StateScanner(codec.pack_large([7] * size), "test")
-    assert scanner.array_header() == size
+    assert scanner.array_header(size) == size
     assert [scanner.value() for _ in range(size)] == [7] * size
 
 
 def test_state_scanner_passes_over_what_is_not_wanted() -> None:
     scanner = StateScanner(codec.pack([[1, [2]], None, None, {"a": 1}, None]), "test")
-    assert scanner.array_header() == 5
+    assert scanner.array_header(5) == 5
     scanner.skip()
     assert scanner.skip_nils(4) == 2
     assert scanner.map_header() == 1
     assert (scanner.value(), scanner.value()) == (b"a", 1)
-    assert scanner.array_header() == 0  # nil
+    assert scanner.array_header(5) == 0  # nil
 
 
 def test_state_scanner_refuses_another_shape() -> None:
-    for data, call in (
-        (b"\x01", "map_header"),
-        (b"\x80", "array_header"),
-        (b"", "value"),
-        (b"\xc1", "value"),
-        (b"\x92\x01", "skip"),
+    for data, call, limits in (
+        (b"\x01", "map_header", ()),
+        (b"\x80", "array_header", (5,)),
+        (b"\x93\x01\x02\x03", "array_header", (2,)),
+        (b"", "value", ()),
+        (b"\xc1", "value", ()),
+        (b"\x92\x01", "skip", ()),
     ):
         with pytest.raises(WireError, match="test"):
-            getattr(StateScanner(data, "test"), call)()
+            getattr(StateScanner(data, "test"), call)(*limits)

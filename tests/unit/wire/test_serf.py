@@ -6,7 +6,7 @@ import pytest
 
 from gossip.errors import WireError
 from gossip.wire.codec import pack, pack_large
-from gossip.wire.limits import LIST_MAX, NAME_MAX
+from gossip.wire.limits import EVENTS_MAX, LIST_MAX, NAME_MAX
 from gossip.wire.serf import (
     ConflictResponse,
     JoinIntent,
@@ -75,6 +75,21 @@ def test_state_lists_may_be_longer_than_those_of_messages() -> None:
         1,
     )
     assert decode_serf(state.encode()) == state
+
+
+def test_state_has_a_bound_on_slots_and_on_events_in_them() -> None:
+    def slots_of(*sizes: int) -> bytes:
+        return StateSync(1, {}, [], 1, [(0, [("", b"")] * size) for size in sizes], 1).encode()
+
+    half = EVENTS_MAX // 2
+    state = decode_serf(slots_of(half, half))
+    assert isinstance(state, StateSync)
+    assert [len(events) for _, events in state.events] == [half, half]
+    with pytest.raises(WireError, match=f"list of {half + 1} elements exceeds the limit of {half}"):
+        decode_serf(slots_of(half, half + 1))
+    too_many = b"\x02" + pack_large({"Events": [None] * (EVENTS_MAX + 1)})
+    with pytest.raises(WireError, match="exceeds the limit of 65536"):
+        decode_serf(too_many)
 
 
 def test_state_passes_over_names_beyond_the_limit() -> None:

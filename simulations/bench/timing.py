@@ -35,7 +35,7 @@ class Result:
     mb_per_second: float | None
 
 
-def measure(operation: Callable[[], object], *, seconds: float = 0.2, rounds: int = 5) -> float:
+def measure(operation: Callable[[], object], *, seconds: float = 0.2, rounds: int = 20) -> float:
     """Time an operation and give ns per call: the best of some rounds, the least disturbed one.
 
     Args:

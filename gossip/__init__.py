@@ -1,1 +1,53 @@
-"""The gossip protocol: a member of a Serf pool as a plain asyncio library."""
+"""The gossip protocol: a member of a Serf pool as a plain asyncio library.
+
+`Cluster` is loaded at its first use, so that the pure parts can be imported without asyncio.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gossip.config import Config
+from gossip.errors import ConfigError, GossipError, JoinError, LimitError, WireError
+from gossip.events import (
+    Event,
+    Gap,
+    Member,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberReaped,
+    MemberStatus,
+    MemberUpdated,
+    UserEvent,
+)
+
+if TYPE_CHECKING:
+    from gossip.aio import Cluster, Subscription
+
+__all__ = [
+    "Cluster",
+    "Config",
+    "ConfigError",
+    "Event",
+    "Gap",
+    "GossipError",
+    "JoinError",
+    "LimitError",
+    "Member",
+    "MemberFailed",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberReaped",
+    "MemberStatus",
+    "MemberUpdated",
+    "Subscription",
+    "UserEvent",
+    "WireError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Cluster", "Subscription"}:
+        from gossip import aio  # noqa: PLC0415 - see above
+
+        return getattr(aio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

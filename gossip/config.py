@@ -56,7 +56,8 @@ class Config:
     compress: bool = False
     """LZW on what is sent. Costs about 0.2 ms of CPU per packet in pure Python; decoding is always on."""
     udp_buffer_size: int = 1400
-    """Largest packet aimed at, bytes; above the path's MTU packets are fragmented and lost more."""
+    """Largest packet aimed at, bytes; above the path's MTU packets are fragmented and lost more.
+    At least 1200, so that the largest news about a member fits behind the longest label."""
     tcp_timeout: float = 10.0
     """Deadline of each step of a TCP exchange; raising it keeps dead peers' exchanges longer."""
     max_streams: int = 128
@@ -193,7 +194,7 @@ _YEAR = 366 * 24 * 3600.0
 _RANGES: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
     "advertise_port": (1, 65535),
-    "udp_buffer_size": (512, 65507),
+    "udp_buffer_size": (1200, 65507),
     "tcp_timeout": (0.01, 3600),
     "max_streams": (1, 65536),
     "probe_interval": (0.01, 3600),

@@ -31,12 +31,21 @@ from gossip.wire.messages import MessageType, field_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["LayerSettings", "PacketCodec", "split_label"]
+__all__ = ["LayerSettings", "PacketCodec", "is_probe_traffic", "split_label"]
 
 _COMPOUND: Final = MessageType.COMPOUND.value
 _COMPRESS: Final = MessageType.COMPRESS.value
 _HAS_CRC: Final = MessageType.HAS_CRC.value
 _HAS_LABEL: Final = MessageType.HAS_LABEL.value
+_PROBE_TYPES: Final = frozenset(
+    {
+        MessageType.PING.value,
+        MessageType.INDIRECT_PING.value,
+        MessageType.ACK.value,
+        MessageType.NACK.value,
+        MessageType.ALIVE.value,
+    }
+)
 _WRAPPERS: Final = frozenset({_COMPOUND, _COMPRESS, _HAS_CRC, _HAS_LABEL})
 
 
@@ -306,3 +315,15 @@ def _checked(data: bytes) -> bytes:
             offset=1,
         )
     return payload
+
+
+def is_probe_traffic(data: bytes) -> bool:
+    """Guess, without decoding, whether a packet's first message keeps somebody from being suspected.
+
+    Pings, acks and alives go in front where packets have to wait. Behind a label, encryption or
+    compression nothing shows, and all packets are alike.
+    """
+    start = 5 if data[:1] == b"\x0c" else 0
+    if data[start : start + 1] == b"\x07" and len(data) > start + 1:
+        start += 2 + 2 * data[start + 1]
+    return len(data) > start and data[start] in _PROBE_TYPES

@@ -1,0 +1,371 @@
+"""The configuration of an agent: what flags and files say, checked as a whole.
+
+`parse` reads a command line and the files it names into an `AgentConfig`, whose attributes are named
+after Consul's configuration keys. Every mistake is reported, with the flag or the file and key it came
+from. `AgentConfig.gossip_config` turns the result into the settings of the LAN pool, with the member
+tags by which Consul 1.8 recognises the agents of its datacenter.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.config_rules import MISSING_DATA_DIR, decode_key, find_problems, find_warnings
+from agent.flags import FORMAT, Flag, parse_flags
+from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
+from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
+from gossip.config import Config
+from gossip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = [
+    "AGENT_FLAGS",
+    "Addresses",
+    "AgentConfig",
+    "AgentConfigError",
+    "GossipLan",
+    "HttpConfig",
+    "Limits",
+    "Ports",
+    "decode_key",
+    "parse",
+]
+
+
+AGENT_FLAGS: tuple[Flag, ...] = (
+    *CONFIG_FLAGS,
+    *(setting.as_flag() for setting in SETTINGS.values() if setting.flag),
+    FORMAT,
+)
+"""Every flag of ``gossip agent``."""
+
+
+class AgentConfigError(ConfigError):
+    """One or more settings cannot be used.
+
+    Attributes:
+        errors: one sentence each; the text of the exception is all of them, a line each.
+        problems: (key, message) of those that concern a value, for `parse` to name their source.
+    """
+
+    def __init__(self, errors: Sequence[str], problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = tuple(errors)
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Ports of the agent's interfaces; -1 turns one off."""
+
+    http: int = 8500
+    """HTTP interface; 0 lets the system choose."""
+    serf_lan: int = 8301
+    """LAN gossip, UDP and TCP; 0 lets the system choose."""
+    serf_wan: int = -1
+    """Announced as ``wan_join_port`` by a server; no WAN pool is run, so the default announces none."""
+    server: int = 8300
+    """Announced as ``port`` by a server: how Consul recognises one."""
+    dns: int = -1
+    """Reported only; no DNS is served."""
+    https: int = -1
+    """Reported only; no TLS is served."""
+    rpc: int = -1
+    """Reported only; the command line talks HTTP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Addresses of single interfaces where they differ from `AgentConfig.client_addr`."""
+
+    http: str = ""
+    """IP addresses or ``unix:///path``, separated by spaces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GossipLan:
+    """Tuning of the LAN pool; every member should use the same values."""
+
+    gossip_interval: float = 0.2
+    """Seconds between gossip ticks; lower spreads news faster and costs packets."""
+    gossip_nodes: int = 3
+    """Members gossiped to in each tick."""
+    probe_interval: float = 1.0
+    """Seconds between probes; lower detects failures sooner and costs packets."""
+    probe_timeout: float = 0.5
+    """Seconds until a probe without an answer turns indirect; keep above the slowest round trip."""
+    suspicion_mult: int = 4
+    """Scales the time that a suspect has to refute; lower detects sooner and errs more often."""
+    retransmit_mult: int = 4
+    """Scales how often each piece of news is sent; higher survives more loss and costs packets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig:
+    """Rules of the HTTP interface."""
+
+    allow_write_http_from: tuple[str, ...] = ()
+    """Networks that may change state besides loopback, in CIDR form."""
+    block_endpoints: tuple[str, ...] = ()
+    """Path prefixes such as ``/v1/agent/join`` that answer 403."""
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers set on every response, for example for CORS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on what clients may take."""
+
+    http_max_conns_per_client: int = 200
+    """Concurrent HTTP connections of one client address; 0 sets no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """All settings of one agent. Durations are seconds.
+
+    The defaults are those of a client; `parse` applies what Consul sets differently for servers and
+    for ``-dev``.
+
+    Raises:
+        AgentConfigError: from the constructor, with every value that is out of range or contradicts
+            another.
+    """
+
+    node_name: str
+    """Name of this node, unique in its datacenter."""
+    dev: bool = False
+    """Development mode: nothing is written to disk."""
+    server: bool = False
+    """Announce a server. This agent has no Raft, so keep it away from a pool of Consul servers."""
+    bootstrap: bool = False
+    """Announce the server as the one that may elect itself."""
+    bootstrap_expect: int = 0
+    """Servers expected before a first election, announced as ``expect``; 0 announces nothing."""
+    datacenter: str = "dc1"
+    """Datacenter, lower case; members of another one are refused."""
+    node_id: str = ""
+    """UUID of this node; empty takes the one kept in the data directory, or makes one."""
+    disable_host_node_id: bool = True
+    """Node IDs are never derived from the host; False is refused."""
+    data_dir: str = ""
+    """Directory for snapshot, keyring and node ID; empty only in development mode."""
+    pid_file: str = ""
+    """File that receives the process id; empty writes none."""
+    bind_addr: str = "0.0.0.0"  # noqa: S104 - Consul's default: a member listens to its cluster
+    """IP address for gossip."""
+    advertise_addr: str = ""
+    """IP address that others are told; empty takes `bind_addr`, or a private address."""
+    client_addr: str = "127.0.0.1"
+    """IP addresses of the HTTP interface, separated by spaces."""
+    addresses: Addresses = field(default_factory=Addresses)
+    ports: Ports = field(default_factory=Ports)
+    start_join: tuple[str, ...] = ()
+    """Addresses joined once at start; when none answers the agent stops with exit code 1."""
+    retry_join: tuple[str, ...] = ()
+    """Addresses joined at start, again and again until one answers."""
+    retry_interval: float = 30.0
+    """Seconds between those attempts."""
+    retry_max: int = 0
+    """Attempts before the agent gives up with exit code 1; 0 never gives up."""
+    rejoin_after_leave: bool = False
+    """Join the members of the snapshot even after a graceful leave."""
+    encrypt: str = field(default="", repr=False)
+    """Base64 of the gossip key; empty sends plain text."""
+    encrypt_verify_incoming: bool = True
+    """Refuse plain text; False only while encryption is rolled out."""
+    encrypt_verify_outgoing: bool = True
+    """Send cipher text; False only while encryption is rolled out."""
+    disable_keyring_file: bool = False
+    """Keep keys in memory only; a rotated key is then lost at a restart."""
+    log_level: str = "INFO"
+    """TRACE, DEBUG, INFO, WARN or ERR."""
+    leave_on_terminate: bool = True
+    """Leave gracefully on SIGTERM (servers: False)."""
+    skip_leave_on_interrupt: bool = False
+    """Stop without leaving on SIGINT (servers: True)."""
+    reconnect_timeout: float = 72 * 3600.0
+    """A failed member is forgotten after so long; at least 8 hours."""
+    gossip_lan: GossipLan = field(default_factory=GossipLan)
+    http_config: HttpConfig = field(default_factory=HttpConfig)
+    limits: Limits = field(default_factory=Limits)
+    acl_token: str = field(default="", repr=False)
+    """Token that stands in for requests without one."""
+    strict_http_methods: bool = False
+    """Refuse the state-changing GETs of Consul's first API."""
+    domain: str = "consul."
+    """Reported only; no DNS is served."""
+    protocol: int = PROTOCOL
+    """Consul protocol announced in the ``vsn`` tag."""
+    enable_debug: bool = False
+    """Serve debugging endpoints."""
+    disable_coordinates: bool = False
+    """Do not maintain network coordinates."""
+
+    def __post_init__(self) -> None:
+        problems = list(find_problems(self))
+        if problems:
+            raise AgentConfigError([f"{key}: {text}" for key, text in problems], problems)
+
+    def replace(self, **changes: Any) -> AgentConfig:
+        """A copy with some settings changed, checked again."""
+        return replace(self, **changes)
+
+    @property
+    def http_binds(self) -> tuple[str, ...]:
+        """Where the HTTP interface listens: IP addresses and ``unix://`` paths; empty when off."""
+        if self.ports.http < 0:
+            return ()
+        return tuple((self.addresses.http or self.client_addr).split())
+
+    @property
+    def gossip_keys(self) -> tuple[bytes, ...]:
+        """The configured gossip key, if any; a keyring file takes precedence over it."""
+        return (decode_key(self.encrypt),) if self.encrypt else ()
+
+    def tags(self, node_id: str) -> dict[str, str]:
+        """The member tags that Consul 1.8 gives such an agent in its LAN pool."""
+        tags = {
+            "role": "consul" if self.server else "node",
+            "dc": self.datacenter,
+            "segment": "",
+            "id": node_id,
+            "vsn": str(self.protocol),
+            "vsn_min": str(PROTOCOL_MIN),
+            "vsn_max": str(PROTOCOL_MAX),
+            "build": BUILD,
+            "acls": "0",
+        }
+        if self.server:
+            tags |= {"port": str(self.ports.server), "raft_vsn": "3", "ft_fs": "1"}
+            if self.bootstrap:
+                tags["bootstrap"] = "1"
+            if self.bootstrap_expect:
+                tags["expect"] = str(self.bootstrap_expect)
+            if self.ports.serf_wan > 0:
+                tags["wan_join_port"] = str(self.ports.serf_wan)
+        return tags
+
+    def gossip_config(
+        self, node_id: str, *, keys: Sequence[bytes] | None = None, **settings: Any
+    ) -> Config:
+        """The settings of the LAN pool, with Consul's values where they differ from Serf's.
+
+        Args:
+            node_id: UUID of this node, see `agent.node_id.ensure_node_id`.
+            keys: gossip keys, primary first; None takes the configured one.
+            settings: further fields of `gossip.config.Config`, which win.
+
+        Raises:
+            ConfigError: a setting given here is out of range.
+        """
+        values: dict[str, Any] = {
+            "bind": self.bind_addr,
+            "port": self.ports.serf_lan,
+            "advertise": self.advertise_addr or None,
+            "tags": self.tags(node_id),
+            "keys": tuple(keys) if keys is not None else self.gossip_keys,
+            "verify_incoming": self.encrypt_verify_incoming,
+            "verify_outgoing": self.encrypt_verify_outgoing,
+            "reconnect_timeout": self.reconnect_timeout,
+            "leave_propagate_delay": 3.0,
+            "dead_node_reclaim_time": 30.0,
+            "protocol_version": 4,
+            "min_queue_depth": 4096,
+        }
+        values |= {f.name: getattr(self.gossip_lan, f.name) for f in fields(GossipLan)}
+        return Config.lan(self.node_name, **(values | settings))
+
+    def warnings(self) -> list[str]:
+        """What is allowed and yet worth a line in the log, a sentence each."""
+        return list(find_warnings(self))
+
+
+def parse(argv: Sequence[str]) -> AgentConfig:
+    """Read the flags of ``gossip agent`` and the files they name.
+
+    Raises:
+        AgentConfigError: with every mistake in flags and files.
+    """
+    errors: list[str] = []
+    parsed = parse_flags(AGENT_FLAGS, argv)
+    errors += parsed.errors
+    if parsed.args:
+        errors.append(f"unexpected arguments: {' '.join(parsed.args)}")
+    layers = Layers()
+    for path in _files(parsed.given, errors):
+        layers.add_file(path)
+    layers.add_flags(parsed.values)
+    errors += layers.errors
+    try:
+        config = _build(layers.values)
+    except AgentConfigError as error:
+        # A value that could not be read is missing now; that is no second mistake.
+        problems = [p for p in error.problems if not (errors and p == MISSING_DATA_DIR)]
+        errors += [f"{_origin(layers, key)}: {text}" for key, text in problems]
+    if errors:
+        raise AgentConfigError(errors)
+    return config
+
+
+def _files(given: Sequence[tuple[str, Any]], errors: list[str]) -> Iterator[Path]:
+    """The files that flags name, directories unfolded, in the order of the command line."""
+    for flag, name in given:
+        if flag == "config-file":
+            yield Path(name)
+        elif flag == "config-dir":
+            try:
+                yield from config_files(Path(name))
+            except OSError as error:
+                errors.append(f"flag -config-dir: {name}: {error.strerror or error}")
+
+
+def _origin(layers: Layers, key: str) -> str:
+    return layers.origins.get(key) or f"key {key}"
+
+
+def _build(given: Mapping[str, Any]) -> AgentConfig:
+    """An `AgentConfig` from dotted keys, over the defaults of the role that they choose."""
+    dev = bool(given.get("dev", False))
+    server = bool(given.get("server", dev))
+    values: dict[str, Any] = {
+        "node_name": socket.gethostname(),
+        "server": server,
+        "leave_on_terminate": not server,
+        "skip_leave_on_interrupt": server,
+    }
+    if dev:
+        values |= {
+            "bind_addr": "127.0.0.1",
+            "log_level": "DEBUG",
+            "enable_debug": True,
+            "disable_keyring_file": True,
+            "gossip_lan.probe_interval": 0.1,
+            "gossip_lan.probe_timeout": 0.1,
+            "gossip_lan.gossip_interval": 0.1,
+            "gossip_lan.suspicion_mult": 3,
+        }
+    values |= given
+    if dev:
+        values["data_dir"] = ""
+    if not values["node_name"]:
+        values["node_name"] = socket.gethostname()
+    nested: dict[str, type[Any]] = {
+        "addresses": Addresses,
+        "ports": Ports,
+        "gossip_lan": GossipLan,
+        "http_config": HttpConfig,
+        "limits": Limits,
+    }
+    top = {key: value for key, value in values.items() if "." not in key}
+    for block, kind in nested.items():
+        prefix = f"{block}."
+        top[block] = kind(
+            **{k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+        )
+    return AgentConfig(**top)

@@ -1,0 +1,239 @@
+"""The rules that the settings of an agent have to keep, and what deserves a warning.
+
+Each group of rules looks at one part of an `agent.config.AgentConfig` and yields the dotted key of a
+value together with what is wrong with it; the caller knows where the value came from.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import uuid
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.durations import format_duration
+from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
+from gossip.config import KEY_SIZES
+from gossip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.config import AgentConfig
+
+__all__ = ["decode_key", "find_problems", "find_warnings"]
+
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
+MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
+MISSING_DATA_DIR = ("data_dir", "is required unless -dev is given")
+_UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+_NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
+
+
+def decode_key(text: str) -> bytes:
+    """A gossip key from its base64 text.
+
+    Raises:
+        ConfigError: it is not base64 of 16, 24 or 32 bytes. The message does not quote it.
+    """
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError("the key is not base64; `gossip keygen` makes a good one") from None
+    if len(key) not in KEY_SIZES:
+        raise ConfigError(f"the key has {len(key)} bytes, not 16, 24 or 32")
+    return key
+
+
+def find_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    """Every value that is out of range or contradicts another, as its dotted key and a reason."""
+    found = False
+    for rules in _RULES:
+        for problem in rules(config):
+            found = True
+            yield problem
+    if not found:
+        yield from _pool_problems(config)
+
+
+def _own_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if config.encrypt:
+        try:
+            decode_key(config.encrypt)
+        except ConfigError as error:
+            yield "encrypt", str(error)
+    if config.log_level not in LOG_LEVELS:
+        yield "log_level", f'"{config.log_level}" is not one of {", ".join(LOG_LEVELS)}'
+    if config.reconnect_timeout < MIN_RECONNECT_TIMEOUT:
+        yield (
+            "reconnect_timeout",
+            f"{format_duration(config.reconnect_timeout)} is below the minimum of 8h0m0s",
+        )
+
+
+def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(r"[a-z0-9_-]+", config.datacenter):
+        yield (
+            "datacenter",
+            f'"{config.datacenter}" may hold only letters, digits, dashes and underscores',
+        )
+    if not config.node_name or not config.node_name.isprintable():
+        # Names stand in the lines of the snapshot file, where a line break would forge others.
+        yield "node_name", f"{config.node_name!r} is empty or has control characters"
+    if config.node_id:
+        try:
+            canonical = str(uuid.UUID(config.node_id))
+        except ValueError:
+            canonical = ""
+        if canonical != config.node_id:
+            yield "node_id", f'"{config.node_id}" is not a UUID of the form {_NO_NODE_ID}'
+    if not config.disable_host_node_id:
+        yield "disable_host_node_id", "node IDs derived from the host are not supported, only true"
+    if not config.dev and not config.data_dir:
+        yield MISSING_DATA_DIR
+    elif config.data_dir and Path(config.data_dir).exists() and not Path(config.data_dir).is_dir():
+        yield "data_dir", f'"{config.data_dir}" is not a directory'
+
+
+def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if not _is_ip(config.bind_addr):
+        yield "bind_addr", f'"{config.bind_addr}" is not an IP address'
+    if config.advertise_addr:
+        if not _is_ip(config.advertise_addr):
+            yield "advertise_addr", f'"{config.advertise_addr}" is not an IP address'
+        elif (ip := ipaddress.ip_address(config.advertise_addr)).is_unspecified or ip.is_multicast:
+            yield "advertise_addr", f'"{config.advertise_addr}" is not an address of one host'
+    for key, text in (
+        ("client_addr", config.client_addr),
+        ("addresses.http", config.addresses.http),
+    ):
+        if key == "client_addr" and not text.split():
+            yield key, "is empty"
+        for word in text.split():
+            if not (_is_ip(word) or (word.startswith("unix://") and word != "unix://")):
+                yield key, f'"{word}" is not an IP address or unix:///path'
+
+
+def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    for f in fields(config.ports):
+        port = getattr(config.ports, f.name)
+        low = 0 if f.name == "serf_lan" else -1
+        if not low <= port <= 65535:
+            yield f"ports.{f.name}", f"{port} is not a port from {low} to 65535"
+    if config.ports.http == config.ports.serf_lan > 0 and any(
+        bind == config.bind_addr or bind in _UNSPECIFIED or config.bind_addr in _UNSPECIFIED
+        for bind in config.http_binds
+        if not bind.startswith("unix://")
+    ):
+        yield "ports.http", f"{config.ports.http} is the gossip port (ports.serf_lan) already"
+
+
+def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if config.bootstrap and not config.server:
+        yield "bootstrap", "needs server"
+    if config.bootstrap_expect < 0:
+        yield "bootstrap_expect", f"{config.bootstrap_expect} is below 0"
+    if config.bootstrap_expect > 0:
+        if not config.server:
+            yield "bootstrap_expect", "needs server"
+        if config.bootstrap:
+            yield "bootstrap_expect", "excludes bootstrap"
+        if config.dev:
+            yield "bootstrap_expect", "is not allowed in development mode"
+    if not PROTOCOL_MIN <= config.protocol <= PROTOCOL_MAX:
+        yield "protocol", f"{config.protocol} is not between {PROTOCOL_MIN} and {PROTOCOL_MAX}"
+
+
+def _join_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    for key in ("start_join", "retry_join"):
+        if any(not address.strip() for address in getattr(config, key)):
+            yield key, "an address is empty"
+    if config.retry_interval <= 0:
+        yield "retry_interval", f"{format_duration(config.retry_interval)} is not above 0s"
+    if config.retry_max < 0:
+        yield "retry_max", f"{config.retry_max} is below 0"
+
+
+def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    for network in config.http_config.allow_write_http_from:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            yield (
+                "http_config.allow_write_http_from",
+                f'"{network}" is not a network such as 10.0.0.0/8',
+            )
+    for prefix in config.http_config.block_endpoints:
+        if not prefix.startswith("/"):
+            yield "http_config.block_endpoints", f'"{prefix}" does not begin with "/"'
+    for name, value in config.http_config.response_headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+            yield "http_config.response_headers", f"{name!r} or its value cannot be sent"
+    if config.limits.http_max_conns_per_client < 0:
+        yield (
+            "limits.http_max_conns_per_client",
+            f"{config.limits.http_max_conns_per_client} is below 0",
+        )
+
+
+def _pool_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    """What the gossip layer refuses, under the key that the value came from."""
+    try:
+        config.gossip_config(config.node_id or _NO_NODE_ID)
+    except ConfigError as error:
+        text = str(error)
+        name = text.partition(" ")[0]
+        if name in {f.name for f in fields(config.gossip_lan)}:
+            yield f"gossip_lan.{name}", text
+        elif name == "verify_incoming":
+            yield "encrypt_verify_incoming", "needs encrypt_verify_outgoing"
+        elif name == "name":
+            yield "node_name", text
+        else:
+            yield name, text
+
+
+def find_warnings(config: AgentConfig) -> Iterator[str]:
+    """What is allowed and yet worth a line in the log, a sentence each."""
+    if not config.encrypt and not _stays_private(config.advertise_addr or config.bind_addr):
+        yield (
+            "gossip is not encrypted and may be reachable from outside: "
+            "set encrypt on every member (`gossip keygen` makes a key)"
+        )
+    for key in ("encrypt_verify_incoming", "encrypt_verify_outgoing"):
+        if not getattr(config, key):
+            yield f"{key} is off: plain text is accepted or sent; turn it on when all members have the key"
+    if not re.fullmatch(r"[A-Za-z0-9-]+", config.node_name):
+        yield f"node name {config.node_name!r} has characters that DNS names do not have"
+    for name in ("dns", "https", "rpc", "serf_wan"):
+        if getattr(config.ports, name) > 0:
+            yield f"ports.{name} is set, and this agent does not serve it"
+    if config.server and not config.dev:
+        yield "this agent announces a server and has no Raft: do not put it among Consul servers"
+
+
+_RULES = (
+    _identity_problems,
+    _address_problems,
+    _port_problems,
+    _role_problems,
+    _join_problems,
+    _http_problems,
+    _own_problems,
+)
+
+
+def _stays_private(text: str) -> bool:
+    ip = ipaddress.ip_address(text)
+    return ip.is_private and not ip.is_unspecified
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return not getattr(ipaddress.ip_address(text), "scope_id", None)
+    except ValueError:
+        return False

@@ -1,0 +1,548 @@
+"""Cluster: a gossip node under asyncio. It moves bytes and time, and decides nothing.
+
+    datagrams --> inbox --.
+    streams --------------+--> Node --> datagrams, streams, subscriptions
+    timeouts -------------'
+
+One task receives, one pumps; each TCP exchange is a short task of its own. Everything runs on one
+event loop and touches the node from nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Self
+
+from gossip.datagrams import Datagrams, Inbox, outbound_ip
+from gossip.errors import ConfigError, GossipError, JoinError
+from gossip.events import Event, Gap, Member, MemberStatus
+from gossip.serf.leave import Lifecycle
+from gossip.serf.node import Node
+from gossip.wire.address import join_host_port, parse_ip, parse_seed
+from gossip.wire.keyring import Keyring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from types import TracebackType
+
+    from gossip.config import Config
+    from gossip.swim.exchange import Exchange
+    from gossip.wire.address import Address
+
+__all__ = ["Cluster", "Subscription"]
+
+logger = logging.getLogger(__name__)
+
+BATCH = 64
+"""Packets fed to the node before others get the loop."""
+READ_SIZE = 65536
+PORT_ATTEMPTS = 16
+"""How often a common free port for UDP and TCP is looked for when none is given."""
+MAX_RESOLVED = 256
+"""Addresses tried in one join, all names together."""
+
+
+class Subscription:
+    """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
+
+    It ends when the cluster is closed or `close` is called.
+    """
+
+    def __init__(self, limit: int, on_close: Callable[[Subscription], None]) -> None:
+        self._limit = limit
+        self._on_close = on_close
+        self._items: deque[Event | Gap] = deque()
+        self._missed = 0
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[Event | Gap]:
+        return self
+
+    async def __anext__(self) -> Event | Gap:
+        while not self._items and not self._missed:
+            if self._closed:
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        if self._items:
+            return self._items.popleft()
+        missed, self._missed = self._missed, 0
+        return Gap(missed)
+
+    def close(self) -> None:
+        """End the iteration after what is queued."""
+        if not self._closed:
+            self._closed = True
+            self._ready.set()
+            self._on_close(self)
+
+    def publish(self, event: Event) -> None:
+        """Queue an event, or count it as missed while the consumer is too far behind."""
+        if len(self._items) >= self._limit:
+            self._missed += 1
+        else:
+            if self._missed:
+                self._items.append(Gap(self._missed))
+                self._missed = 0
+            self._items.append(event)
+        self._ready.set()
+
+
+class Cluster:
+    """One member of a gossip pool.
+
+    ::
+
+        async with Cluster(Config.lan("web-1")) as cluster:
+            await cluster.join(["10.0.0.1"])
+            async for event in cluster.subscribe():
+                print(event)
+
+    Leaving the block closes the sockets without a farewell: the others see a failure. Call `leave`
+    first to go gracefully.
+
+    Args:
+        config: the pool's settings.
+        admit: tells why a member may not be in the pool, or None when it may.
+        rng: random choices; None seeds one from the system.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        admit: Callable[[Member], str | None] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self._admit = admit
+        self._rng = rng or random.Random()
+        self._clock = time.monotonic
+        self._stats: Counter[str] = Counter()
+        self._datagrams = Datagrams(self._stats)
+        self._inbox = Inbox(self._stats)
+        self._server: asyncio.Server | None = None
+        self._node: Node | None = None
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: list[Subscription] = []
+        self._changed: list[asyncio.Future[None]] = []
+        self._published_version = 0
+        self._left: asyncio.Future[None] | None = None
+        self._firing = asyncio.Lock()
+        self._closed = False
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bind and become a pool of one.
+
+        Raises:
+            OSError: the address cannot be bound.
+            ConfigError: an address or a tag is not usable.
+        """
+        keyring = self._keyring()
+        try:
+            port = await self._bind()
+            advertise = self.config.advertise or self._own_ip()
+            self._node = Node(
+                self.config,
+                parse_ip(advertise),
+                self.config.advertise_port or port,
+                rng=self._rng,
+                new_nonce=lambda: os.urandom(12),
+                now=self._clock(),
+                keyring=keyring,
+                admit=self._admit,
+            )
+        except BaseException:
+            await self.close()
+            raise
+        self._spawn(self._receive())
+        self._spawn(self._pump())
+
+    async def close(self) -> None:
+        """Stop at once; every task has ended when this returns. Idempotent."""
+        self._closed = True
+        self._datagrams.close()
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for subscription in list(self._subscriptions):
+            subscription.close()
+        self._notify_changed()
+
+    @property
+    def local_address(self) -> Address:
+        """The address that others are told, IP as text and port."""
+        return self.node.membership.own.info.address
+
+    @property
+    def node(self) -> Node:
+        """The state machine inside; read it freely, change it only through this class."""
+        if self._node is None:
+            raise GossipError("the cluster has not been started")
+        return self._node
+
+    # What members do
+
+    async def join(self, addresses: Sequence[str], *, ignore_old_events: bool = True) -> int:
+        """Join the pool of any of these nodes.
+
+        Args:
+            addresses: ``host``, ``host:port``, ``[v6]:port`` or ``name/host:port``; every address
+                that a name resolves to is tried.
+            ignore_old_events: do not deliver the events from before the join.
+
+        Returns:
+            How many nodes were reached.
+
+        Raises:
+            JoinError: none was; the text has a line per address.
+        """
+        errors: list[str] = []
+        targets = await self._resolve(addresses, errors)
+        exchanges = self.node.join(targets, self._clock(), ignore_old=ignore_old_events)
+        self._wake.set()
+        await asyncio.gather(*(self._done(exchange) for exchange in exchanges))
+        joined = 0
+        for exchange in exchanges:
+            if exchange.error is None:
+                joined += 1
+            else:
+                errors.append(
+                    f"Failed to join {join_host_port(*exchange.address)}: {exchange.error}"
+                )
+        if not joined:
+            count = f"{len(errors)} error{'s' if len(errors) != 1 else ''} occurred:"
+            raise JoinError("\n".join([count, *(f"\t* {error}" for error in errors)]))
+        return joined
+
+    async def leave(self) -> None:
+        """Leave gracefully: the others see us as left. Takes the propagate delay; then close.
+
+        Cancelling the call does not stop the leave.
+        """
+        self.node.leave(self._clock())
+        if self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
+        self._wake.set()
+        await asyncio.shield(self._left)
+
+    async def force_leave(self, name: str, *, prune: bool = False) -> MemberStatus:
+        """Declare that a failed member left; with `prune` it is forgotten.
+
+        A running member refutes it. Waits until the news has been told, at most the broadcast
+        timeout.
+
+        Returns:
+            The member's status afterwards: LEFT for a failed one, NONE when it is forgotten or was
+            unknown, ALIVE or LEAVING for one that runs.
+
+        Raises:
+            TimeoutError: the news could not be told in time; it still may be.
+        """
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_told(_now: float) -> None:
+            if not told.done():
+                told.set_result(None)
+
+        if self.node.force_leave(name, self._clock(), prune=prune, on_told=on_told):
+            self._wake.set()
+            async with asyncio.timeout(self.config.broadcast_timeout):
+                await told
+        member = self.node.members.get(name)
+        return MemberStatus.NONE if member is None else member.status
+
+    async def fire(self, name: str, payload: bytes = b"", *, coalesce: bool = True) -> int:
+        """Fire a user event to every member, ourselves included; returns its Lamport time.
+
+        Where more events come than the pool's ring can hold, callers wait for their turn.
+
+        Raises:
+            LimitError: name and payload exceed the limit; nothing was sent.
+        """
+        async with self._firing:
+            # The wait is for time to pass, not for a condition that somebody could set.
+            while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
+                await asyncio.sleep(pause)
+            ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
+        self._wake.set()
+        return ltime
+
+    async def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Change our tags.
+
+        Raises:
+            ConfigError: encoded they exceed 512 bytes; nothing was changed.
+        """
+        self.node.set_tags(tags, self._clock())
+        self._wake.set()
+
+    # What members see
+
+    def members(self) -> list[Member]:
+        """Everybody we know, failed and left members included."""
+        return self.node.members.views()
+
+    def local_member(self) -> Member:
+        """Ourselves."""
+        members = self.node.members
+        own = members.get(self.config.name)
+        assert own is not None  # noqa: S101 - it is added at the start and never reaped
+        return members.view(own)
+
+    @property
+    def members_version(self) -> int:
+        """A number that grows with every change of `members`."""
+        return self.node.members.version
+
+    async def members_changed(self, version: int) -> int:
+        """Wait until `members_version` is not `version`, or the cluster is closed; returns it."""
+        while self.members_version == version and not self._closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._changed.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self._changed:
+                    self._changed.remove(waiter)
+        return self.members_version
+
+    def subscribe(self, *, limit: int = 1024) -> Subscription:
+        """Membership changes and user events from now on.
+
+        Args:
+            limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.
+        """
+        subscription = Subscription(limit, self._subscriptions.remove)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def stats(self) -> dict[str, str]:
+        """Serf's statistics and every counter that is not zero."""
+        node = self.node
+        membership, counts = node.membership, node.members.counts
+        values = {
+            "members": len(node.members),
+            "failed": counts[MemberStatus.FAILED],
+            "left": counts[MemberStatus.LEFT],
+            "health_score": membership.awareness.score,
+            "member_time": node.member_clock.time,
+            "event_time": node.event_clock.time,
+            "query_time": node.query_clock.time,
+            "intent_queue": len(membership.dissemination.intents),
+            "event_queue": len(membership.dissemination.events),
+            "query_queue": len(membership.dissemination.queries),
+            "encrypted": "true" if self.config.keys else "false",
+        }
+        counters = sorted((self._stats + node.stats).items())
+        return {name: str(value) for name, value in [*values.items(), *counters]}
+
+    # The driver
+
+    def _keyring(self) -> Keyring | None:
+        if not self.config.keys:
+            return None
+        return Keyring(self.config.keys)
+
+    def _own_ip(self) -> str:
+        bind = self.config.bind
+        if bind not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
+            return bind
+        return outbound_ip(socket.AF_INET6 if bind == "::" else socket.AF_INET)
+
+    async def _bind(self) -> int:
+        """Take one port number for both TCP and UDP."""
+        config = self.config
+        for attempt in range(PORT_ATTEMPTS):
+            server = await asyncio.start_server(self._on_connection, config.bind, config.port)
+            port = int(server.sockets[0].getsockname()[1])
+            try:
+                await self._datagrams.open(config.bind, port)
+            except OSError:
+                server.close()
+                await server.wait_closed()
+                if config.port or attempt == PORT_ATTEMPTS - 1:
+                    raise
+            else:
+                self._server = server
+                break
+        return port
+
+    async def _resolve(self, addresses: Sequence[str], errors: list[str]) -> list[Address]:
+        loop = asyncio.get_running_loop()
+        targets: dict[Address, None] = {}
+        for text in addresses:
+            try:
+                _, host, port = parse_seed(text, self.config.port or self.local_address[1])
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (ConfigError, OSError) as error:
+                errors.append(f"Failed to resolve {text}: {error}")
+            else:
+                targets.update(dict.fromkeys((str(info[4][0]), port) for info in found))
+        return list(targets)[:MAX_RESOLVED]
+
+    async def _done(self, exchange: Exchange) -> None:
+        done = asyncio.get_running_loop().create_future()
+
+        def finished(_exchange: Exchange, _now: float) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        if not exchange.done:
+            exchange.on_done(finished)
+            await done
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("a task of the gossip driver ended", exc_info=error)
+
+    async def _receive(self) -> None:
+        try:
+            while (packet := await self._datagrams.receive()) is not None:
+                self._inbox.put(*packet)
+                self._wake.set()
+        finally:
+            # Also when the loop ends without our being closed: asyncio-dgram's destructor would
+            # use a loop that is gone.
+            self._datagrams.close()
+
+    async def _pump(self) -> None:
+        node, loop = self.node, asyncio.get_running_loop()
+        while True:
+            self._wake.clear()  # before draining, so that nothing fed meanwhile is slept on
+            now = self._clock()
+            for data, address in self._inbox.take(BATCH):
+                node.receive_packet(data, address, now)
+            node.handle_timeout(self._clock())
+            if packets := node.take_packets():
+                await self._datagrams.send(packets)
+            for exchange in node.take_dials():
+                self._spawn(self._dial(exchange))
+            self._publish(node)
+            if self._inbox:
+                await asyncio.sleep(0)
+                continue
+            due = node.next_timeout()
+            assert due is not None  # noqa: S101 - a node always has something to do
+            timer = loop.call_later(max(due - self._clock(), 0), self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+
+    def _publish(self, node: Node) -> None:
+        """Tell everybody who waits what the node put out."""
+        for event in node.take_events():
+            for subscription in self._subscriptions:
+                subscription.publish(event)
+        for notice in node.take_notices():
+            logger.warning("%s", notice)
+        if node.members.version != self._published_version:
+            self._published_version = node.members.version
+            self._notify_changed()
+        if node.lifecycle is Lifecycle.LEFT and self._left and not self._left.done():
+            self._left.set_result(None)
+
+    def _notify_changed(self) -> None:
+        waiters, self._changed = self._changed, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Exchanges
+
+    async def _dial(self, exchange: Exchange) -> None:
+        ip, port = exchange.address
+        try:
+            async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
+                reader, writer = await asyncio.open_connection(ip, port)
+        except (OSError, TimeoutError) as error:
+            exchange.fail(str(error) or "timed out", self._clock())
+            self._wake.set()
+            return
+        exchange.connected(self._clock())
+        await self._converse(exchange, reader, writer)
+
+    async def _on_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        exchange = None
+        if self._node is not None and not self._closed:
+            ip, port = writer.get_extra_info("peername")[:2]
+            exchange = self._node.accept((ip, port), self._clock())
+        if exchange is None:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - the server runs each connection in a task
+        self._tasks.add(task)
+        try:
+            await self._converse(exchange, reader, writer)
+        except asyncio.CancelledError:
+            return  # closing; the server's own callback would report it
+        finally:
+            self._tasks.discard(task)
+
+    async def _converse(
+        self, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while True:
+                if data := exchange.data_to_send():
+                    writer.write(data)
+                    async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
+                        await writer.drain()
+                if exchange.done:
+                    break
+                if exchange.busy:
+                    exchange.work(self._clock())
+                    await asyncio.sleep(0)
+                    continue
+                async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
+                    data = await reader.read(READ_SIZE)
+                if data:
+                    exchange.receive_data(data, self._clock())
+                else:
+                    exchange.receive_eof(self._clock())
+                self._wake.set()
+        except TimeoutError:
+            exchange.handle_timeout(self._clock())
+        except OSError as error:
+            exchange.fail(str(error), self._clock())
+        finally:
+            if not exchange.done:
+                exchange.fail("the node is closing", self._clock())
+            self._wake.set()
+            if exchange.error is None:
+                writer.close()
+            else:
+                writer.transport.abort()

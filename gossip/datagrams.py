@@ -1,0 +1,202 @@
+"""UDP through asyncio-dgram, behind a guard that outlives whatever asyncio does with bad addresses.
+
+What asyncio-dgram leaves to its user, and what is done about it here:
+
+* an error of one send is raised by the next send, about an unrelated peer, whose packet is then lost:
+  errors are drained after every send and charged to the packet that caused them;
+* an unusable address can close the transport for good: addresses are checked before every send, and
+  a socket that closes nevertheless is opened again on the same port;
+* its queues have no bound: `Inbox` takes packets off at once, keeps what answers probes in front, and
+  drops the oldest when it is full;
+* a sender paused by back-pressure waits for ever once the transport is gone: sends have a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections import Counter, deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import asyncio_dgram
+
+from gossip.wire.packet import is_probe_traffic
+
+if TYPE_CHECKING:
+    from gossip.wire.address import Address
+
+__all__ = ["Datagrams", "Inbox"]
+
+INBOX_LIMIT = 1024
+"""Packets waiting to be processed, of both kinds together (memberlist's HandoffQueueDepth)."""
+RECEIVE_BUFFER = 2 * 1024 * 1024
+"""Socket receive buffer asked for, bytes; the system may grant less."""
+SEND_TIMEOUT = 1.0
+"""A batch that the transport does not take in so many seconds is dropped."""
+REOPEN_DELAYS = (0.0, 0.1, 0.5, 2.0, 5.0)
+"""Pauses before attempts to open a closed socket again, seconds; the last repeats."""
+
+
+class Inbox:
+    """Received packets in two lines: what keeps members alive first, then everything else."""
+
+    def __init__(self, stats: Counter[str], limit: int = INBOX_LIMIT) -> None:
+        self._urgent: deque[tuple[bytes, Address]] = deque()
+        self._rest: deque[tuple[bytes, Address]] = deque()
+        self._limit = limit
+        self._stats = stats
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._rest)
+
+    def put(self, data: bytes, address: Address) -> None:
+        """Take a packet in; when full, the oldest of the less urgent line makes room."""
+        if len(self) >= self._limit:
+            (self._rest or self._urgent).popleft()
+            self._stats["packets_dropped_overload"] += 1
+        (self._urgent if is_probe_traffic(data) else self._rest).append((data, address))
+
+    def take(self, most: int) -> list[tuple[bytes, Address]]:
+        """Up to `most` packets, the urgent ones first."""
+        packets: list[tuple[bytes, Address]] = []
+        for line in (self._urgent, self._rest):
+            while line and len(packets) < most:
+                packets.append(line.popleft())
+        return packets
+
+
+class Datagrams:
+    """One UDP socket that stays open.
+
+    Args:
+        stats: counts errors and drops.
+    """
+
+    def __init__(self, stats: Counter[str]) -> None:
+        self._stats = stats
+        self._stream: Any = None  # asyncio-dgram's stubs do not know the server's send
+        self._sockname: tuple[Any, ...] = ()
+        self._family = socket.AF_INET
+        self._closed = False
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        return int(self._sockname[1])
+
+    async def open(self, ip: str, port: int) -> None:
+        """Bind to an address; port 0 lets the system choose.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        self._family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)  # noqa: FBT003 - the socket module's signature
+            if self._family == socket.AF_INET6 and ip == "::":
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            sock.bind((ip, port))
+            self._sockname = sock.getsockname()
+            self._stream = await asyncio_dgram.from_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def send(self, packets: list[tuple[bytes, Address]]) -> None:
+        """Send a batch; packets that cannot be sent are counted, the others leave."""
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                for data, address in packets:
+                    await self._send_one(data, address)
+        except TimeoutError:
+            self._stats["send_timeouts"] += 1
+
+    async def receive(self) -> tuple[bytes, Address] | None:
+        """The next datagram; None when the socket has been closed by `close`."""
+        while not self._closed:
+            try:
+                data, source = await self._stream.recv()
+            except asyncio_dgram.TransportClosed:
+                if not self._closed:
+                    await self._reopen()
+            except OSError:
+                self._stats["socket_errors"] += 1
+            else:
+                # IPv6 sources have four elements; a v4-mapped one is the IPv4 member we know.
+                ip = str(source[0])
+                return data, (ip.removeprefix("::ffff:") if "." in ip else ip, source[1])
+        return None
+
+    def close(self) -> None:
+        """Close the socket for good; a pending `receive` returns None."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _send_one(self, data: bytes, address: Address) -> None:
+        target = _socket_address(self._family, *address)
+        if target is None:
+            self._stats["sends_refused"] += 1
+            return
+        self._drain_errors("socket_errors")
+        try:
+            await self._stream.send(data, target)
+        except (OSError, asyncio_dgram.TransportClosed):
+            self._stats["send_errors"] += 1
+        except (ValueError, TypeError):  # uvloop's way of refusing an address
+            self._stats["sends_refused"] += 1
+        self._drain_errors("send_errors")
+
+    def _drain_errors(self, counter: str) -> None:
+        while True:
+            try:
+                _ = self._stream.exception
+            except OSError:
+                self._stats[counter] += 1
+            else:
+                return
+
+    async def _reopen(self) -> None:
+        self._stats["socket_reopened"] += 1
+        attempt = 0
+        while not self._closed:
+            await asyncio.sleep(REOPEN_DELAYS[min(attempt, len(REOPEN_DELAYS) - 1)])
+            try:
+                await self.open(*self._sockname[:2])
+            except OSError:
+                attempt += 1
+            else:
+                return
+
+
+@lru_cache(maxsize=4096)
+def _socket_address(family: int, ip: str, port: int) -> tuple[Any, ...] | None:
+    """What a socket of this family takes for an address, or None when it must not see it."""
+    try:
+        parsed = ipaddress.ip_address(ip)
+    except ValueError:
+        return None  # a name would be resolved, on the loop
+    if not 1 <= port <= 65535:
+        return None
+    if family == socket.AF_INET:
+        return (ip, port) if parsed.version == 4 else None
+    return (ip if parsed.version == 6 else f"::ffff:{ip}", port, 0, 0)
+
+
+def outbound_ip(family: int = socket.AF_INET) -> str:
+    """The address that other machines would see us under; loopback when there is no network.
+
+    Nothing is sent: connecting a UDP socket only asks the routing table.
+    """
+    probe = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((probe, 9))
+            ip = str(sock.getsockname()[0])
+        except OSError:
+            ip = "127.0.0.1" if family == socket.AF_INET else "::1"
+    return str(ipaddress.ip_address(ip.partition("%")[0]))

@@ -1,0 +1,100 @@
+"""What an application sees: members, and what happens to them and around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from gossip.wire.serf import UserEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Event",
+    "Gap",
+    "Member",
+    "MemberEvent",
+    "MemberFailed",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberReaped",
+    "MemberStatus",
+    "MemberUpdated",
+    "UserEvent",
+]
+
+
+class MemberStatus(IntEnum):
+    """Serf's view of a member; the numbers are those of Consul's HTTP API."""
+
+    NONE = 0
+    ALIVE = 1
+    LEAVING = 2
+    LEFT = 3
+    FAILED = 4
+
+
+@dataclass(slots=True, frozen=True)
+class Member:
+    """One member as this node sees it at one moment."""
+
+    name: str
+    addr: str
+    """IP address as text."""
+    port: int
+    tags: Mapping[str, str]
+    status: MemberStatus
+    protocol_min: int
+    protocol_max: int
+    protocol_cur: int
+    delegate_min: int
+    delegate_max: int
+    delegate_cur: int
+
+
+@dataclass(slots=True, frozen=True)
+class MemberJoined:
+    """A member is alive that was unknown, failed or left."""
+
+    member: Member
+
+
+@dataclass(slots=True, frozen=True)
+class MemberLeft:
+    """A member left of its own accord, or was forced to."""
+
+    member: Member
+
+
+@dataclass(slots=True, frozen=True)
+class MemberFailed:
+    """A member stopped answering."""
+
+    member: Member
+
+
+@dataclass(slots=True, frozen=True)
+class MemberUpdated:
+    """An alive member changed its tags or versions."""
+
+    member: Member
+
+
+@dataclass(slots=True, frozen=True)
+class MemberReaped:
+    """A failed or left member was forgotten."""
+
+    member: Member
+
+
+@dataclass(slots=True, frozen=True)
+class Gap:
+    """A subscriber was too slow: so many events before the next one were dropped."""
+
+    missed: int
+
+
+MemberEvent: TypeAlias = MemberJoined | MemberLeft | MemberFailed | MemberUpdated | MemberReaped
+Event: TypeAlias = MemberEvent | UserEvent

@@ -1,0 +1,527 @@
+"""Node: the complete participant, without I/O. Feed it bytes and time, then drain it.
+
+    inputs                           outputs
+    receive_packet, accept           take_packets  datagrams to send
+    handle_timeout                   take_dials    exchanges to open TCP connections for
+    join, leave, force_leave,        take_events   what the application is told
+    user_event, set_tags             take_notices  lines for the operator's log
+                                     next_timeout  when to call handle_timeout
+
+Inputs never raise because of what came from the network. `now` is the driver's monotonic time in
+seconds; inside, local time is used (see `gossip.swim.clock`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from gossip.errors import LimitError, WireError
+from gossip.events import Event, Member, MemberStatus
+from gossip.serf.coalesce import Coalescer
+from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.lamport import LamportClock
+from gossip.serf.leave import Departure, Lifecycle
+from gossip.serf.members import MemberRegistry, SerfMember, describe_member
+from gossip.serf.pacing import EventPacer
+from gossip.serf.queries import Queries
+from gossip.serf.repair import EventRepair
+from gossip.serf.ring import EventRing, Verdict
+from gossip.serf.tags import encode_own_tags
+from gossip.swim.clock import LocalClock
+from gossip.swim.members import NodeInfo, Record
+from gossip.swim.membership import Membership, own_versions
+from gossip.wire.messages import MessageType
+from gossip.wire.packet import LayerSettings, PacketCodec
+from gossip.wire.serf import (
+    JoinIntent,
+    LeaveIntent,
+    Query,
+    QueryResponse,
+    Relay,
+    StateSync,
+    UserEvent,
+    decode_serf,
+)
+from gossip.wire.stream import StreamCodec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from gossip.config import Config
+    from gossip.swim.broadcast import TransmitQueue
+    from gossip.swim.exchange import Exchange
+    from gossip.wire.address import Address
+    from gossip.wire.keyring import Keyring
+
+__all__ = ["Node"]
+
+USER = bytes((MessageType.USER,))
+
+_Codec = TypeVar("_Codec", bound=LayerSettings)
+
+
+def _with_layers(
+    codec: type[_Codec], config: Config, keyring: Keyring | None, new_nonce: Callable[[], bytes]
+) -> _Codec:
+    return codec(
+        keyring=keyring,
+        label=config.label,
+        skip_inbound_label_check=config.skip_inbound_label_check,
+        verify_incoming=config.verify_incoming,
+        verify_outgoing=config.verify_outgoing,
+        compress=config.compress,
+        new_nonce=new_nonce,
+    )
+
+
+class Node:
+    """One member of a Serf pool.
+
+    Args:
+        config: the pool's settings.
+        addr: the address that others are told, 4 or 16 bytes.
+        port: the port that others are told.
+        rng: every random choice of this node.
+        new_nonce: 12 fresh random bytes per call.
+        now: the driver's time.
+        keyring: encrypts and decrypts; None for plain text.
+        admit: tells why a member may not be in the pool, or None when it may.
+
+    Raises:
+        ConfigError: the tags do not fit.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        addr: bytes,
+        port: int,
+        *,
+        rng: Random,
+        new_nonce: Callable[[], bytes],
+        now: float,
+        keyring: Keyring | None = None,
+        admit: Callable[[Member], str | None] | None = None,
+    ) -> None:
+        self.config = config
+        self.lifecycle = Lifecycle.ALIVE
+        self.keyring = keyring
+        self._rng = rng
+        self._admit = admit
+        self._local_clock = LocalClock(now)
+        self._events: list[Event] = []
+        self.member_clock = LamportClock(config.max_ltime_jump)
+        self.event_clock = LamportClock(config.max_ltime_jump)
+        self.query_clock = LamportClock(config.max_ltime_jump)
+        self.intents = RecentIntents(config.recent_intent_timeout)
+        self.ring = EventRing(config.event_buffer)
+        self._pacer = EventPacer(self.event_clock, config.event_buffer)
+        vsn = own_versions(config.protocol_version)
+        self.membership = Membership(
+            config,
+            NodeInfo(config.name, addr, port, encode_own_tags(config.tags), vsn),
+            packet_codec=_with_layers(PacketCodec, config, keyring, new_nonce),
+            stream_codec=_with_layers(StreamCodec, config, keyring, new_nonce),
+            delegate=self,
+            rng=rng,
+            enter=self.enter,
+            driver_time=self._local_clock.driver_time,
+        )
+        self.stats = self.membership.stats
+        emit: Callable[[Event, float], None] = self._emit
+        if config.coalesce_period:
+            emit = Coalescer(
+                config.coalesce_period,
+                config.quiescent_period,
+                self.membership.timers,
+                self._events.append,
+            ).offer
+        self._notify = emit
+        self.members = MemberRegistry(config, self.intents, emit)
+        self.queries = Queries(self)
+        self._repair = EventRepair(
+            self.ring,
+            self.event_clock,
+            self.membership.timers,
+            self.membership.state_exchange.exchange_with_anyone,
+        )
+        self._departure: Departure | None = None
+        now = self.enter(now)
+        self.membership.start(now)
+        self._book(now, config.reap_interval, self._reap)
+        self._book(now, config.reconnect_interval, self._reconnect)
+
+    # Inputs
+
+    def enter(self, now: float) -> float:
+        """Local time at the driver's `now`; every input comes through here."""
+        local, late = self._local_clock.enter(now, self.membership.timers.next_at())
+        if late:
+            self.membership.stalled(late, local)
+        return local
+
+    def receive_packet(self, data: bytes, addr: Address, now: float) -> None:
+        """A datagram came."""
+        self.membership.receive_packet(data, addr, self.enter(now))
+
+    def handle_timeout(self, now: float) -> None:
+        """Do whatever is due at `now`."""
+        self.membership.handle_timeout(self.enter(now))
+
+    def accept(self, addr: Address, now: float) -> Exchange | None:
+        """A machine for an inbound TCP connection, or None to close it at once."""
+        return self.membership.accept(addr, self.enter(now))
+
+    def join(
+        self, addresses: Sequence[Address], now: float, *, ignore_old: bool = True
+    ) -> list[Exchange]:
+        """Exchange states with these nodes; the dials are queued, one for each.
+
+        Args:
+            addresses: members of the pool to join.
+            now: the driver's time.
+            ignore_old: do not replay the user events from before the join, as Serf's agent asks.
+
+        Returns:
+            The exchanges: each ends ``done``, with ``error`` None if it worked.
+        """
+        now = self.enter(now)
+        announced = False
+
+        def joined(exchange: Exchange, now: float) -> None:
+            nonlocal announced
+            staying = self.lifecycle is Lifecycle.ALIVE  # else it would outdo our leave intent
+            if exchange.error is None and staying and not announced:
+                announced = True
+                self._broadcast_join(now)
+
+        exchanges: list[Exchange] = []
+        for address in addresses:
+            exchange = self.membership.join(address, now, ignore_old=ignore_old)
+            exchange.on_done(joined)
+            exchanges.append(exchange)
+        return exchanges
+
+    def leave(self, now: float) -> None:
+        """Leave gracefully; `lifecycle` is LEFT when it is done and the driver may stop."""
+        if self.lifecycle is Lifecycle.ALIVE:
+            self.lifecycle = Lifecycle.LEAVING
+            self._departure = Departure(self, self._left)
+            self._departure.begin(self.enter(now))
+
+    def force_leave(
+        self,
+        name: str,
+        now: float,
+        *,
+        prune: bool = False,
+        on_told: Callable[[float], None] | None = None,
+    ) -> bool:
+        """Declare that a member left; a running one refutes it.
+
+        Args:
+            name: the member.
+            now: the driver's time.
+            prune: forget it altogether.
+            on_told: called with local time when the broadcast has been told.
+
+        Returns:
+            False when nobody has that name: then nothing happens.
+        """
+        now = self.enter(now)
+        if self.members.get(name) is None:
+            return False
+        intent = LeaveIntent(self.member_clock.increment(), name, prune=prune)
+        self.apply_intent(intent, now)
+        if self.membership.table.alive > 1:
+            self._broadcast(
+                self.membership.dissemination.intents, intent.encode(), None, now, on_told=on_told
+            )
+        elif on_told is not None:
+            on_told(now)
+        return True
+
+    def event_pause(self, now: float) -> float:
+        """Seconds to wait before the next `user_event`, so that no node finds it too old; mostly 0."""
+        return self._pacer.pause(self.enter(now))
+
+    def user_event(self, name: str, payload: bytes, now: float, *, coalesce: bool = True) -> int:
+        """Fire a user event; returns its Lamport time.
+
+        Raises:
+            LimitError: it is too large; the clock has not moved.
+        """
+        event = UserEvent(self.event_clock.time, name, payload, coalesce)
+        limit = self.config.user_event_size_limit
+        size = len(name.encode("utf-8", "surrogateescape")) + len(payload)
+        if size > limit:
+            raise LimitError(f"user event of {size} bytes exceeds the limit of {limit} bytes")
+        encoded = event.encode()
+        if len(encoded) > limit:
+            raise LimitError(
+                f"user event of {len(encoded)} bytes, encoded, exceeds the limit of {limit} bytes"
+            )
+        now = self.enter(now)
+        self.event_clock.increment()
+        self._receive_event(event, now)
+        self._broadcast(self.membership.dissemination.events, encoded, None, now)
+        return event.ltime
+
+    def set_tags(self, tags: Mapping[str, str], now: float) -> None:
+        """Change our tags; every member sees an update.
+
+        Raises:
+            ConfigError: they do not fit; nothing was changed.
+        """
+        self.membership.update_meta(encode_own_tags(tags), self.enter(now))
+
+    # Outputs
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is due, in the driver's time."""
+        at = self.membership.timers.next_at()
+        return None if at is None else self._local_clock.driver_time(at)
+
+    def take_packets(self) -> list[tuple[bytes, Address]]:
+        """Datagrams to send."""
+        return self.membership.take_packets()
+
+    def take_dials(self) -> list[Exchange]:
+        """Exchanges to open TCP connections for."""
+        return self.membership.take_dials()
+
+    def take_notices(self) -> list[str]:
+        """Lines for the operator's log."""
+        return self.membership.take_notices()
+
+    def take_events(self) -> list[Event]:
+        """What happened, in order."""
+        if not self._events:
+            return []
+        events = self._events.copy()
+        self._events.clear()  # the list itself is shared with the coalescer
+        return events
+
+    # membership's delegate
+
+    def admit(self, info: NodeInfo) -> str | None:
+        """Ask the application."""
+        return self._admit(describe_member(info, MemberStatus.ALIVE)) if self._admit else None
+
+    def notify_join(self, record: Record, now: float) -> None:
+        """A member is alive."""
+        self.members.joined(record, now)
+        self.membership.dissemination.resize(members=len(self.members))
+
+    def notify_leave(self, record: Record, now: float) -> None:
+        """A member is dead or left."""
+        self.members.gone(record, now)
+
+    def notify_update(self, record: Record, now: float) -> None:
+        """A member changed its tags."""
+        self.members.updated(record, now)
+
+    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:  # noqa: ARG002
+        """Two nodes use one name."""
+        (ip, port), (other_ip, other_port) = held.address, other.address
+        self.membership.notice(
+            f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
+        )
+
+    def notify_message(self, data: bytes, source: Address | None, now: float) -> None:
+        """A Serf message; what is new is passed on byte for byte."""
+        try:
+            message = decode_serf(data)
+        except WireError as error:
+            self.stats[f"messages_refused_{error.layer}"] += 1
+            return
+        queues = self.membership.dissemination
+        match message:
+            case UserEvent():
+                if self._witness(self.event_clock, message.ltime) and self._receive_event(
+                    message, now
+                ):
+                    self._broadcast(queues.events, data, source, now)
+            case JoinIntent() | LeaveIntent():
+                if self._receive_intent(message, now):
+                    self._broadcast(queues.intents, data, source, now)
+            case Query():
+                if self._witness(self.query_clock, message.ltime) and self.queries.receive(message):
+                    self._broadcast(queues.queries, data, source, now)
+            case Relay():
+                self.queries.forward(message)
+            case QueryResponse():
+                self.stats["query_responses_unexpected"] += 1
+            case _:
+                self.stats["messages_unexpected_serf"] += 1
+
+    def local_state(self, *, join: bool) -> bytes:  # noqa: ARG002 - both kinds carry the same
+        """Clocks, status times and recent events, for a push/pull."""
+        return StateSync(
+            ltime=self.member_clock.time,
+            status_ltimes={member.info.name: member.status_ltime for member in self.members},
+            left_members=list(self.members.names(MemberStatus.LEFT)),
+            event_ltime=self.event_clock.time,
+            events=self.ring.snapshot(),
+            query_ltime=self.query_clock.time,
+        ).encode()
+
+    def merge_remote_state(self, data: bytes, now: float, *, join: bool, ignore_old: bool) -> None:
+        """A peer's clocks, status times and recent events; none of it is passed on."""
+        try:
+            state = decode_serf(data)
+        except WireError as error:
+            self.stats[f"messages_refused_{error.layer}"] += 1
+            return
+        if not isinstance(state, StateSync):
+            self.stats["messages_unexpected_serf"] += 1
+            return
+        clocks = (
+            (self.member_clock, state.ltime),
+            (self.event_clock, state.event_ltime),
+            (self.query_clock, state.query_ltime),
+        )
+        if all(seen <= 0 or self._witness(clock, seen - 1) for clock, seen in clocks):
+            self._merge_intents(state, now)
+            if join and ignore_old:
+                self.ring.min_time = max(self.ring.min_time, state.event_ltime)
+                self._repair.forget_before(state.event_ltime)
+            self._merge_events(state, now)
+
+    def ack_payload(self) -> bytes:
+        """Nothing rides on our acks until there are coordinates."""
+        return b""
+
+    def notify_ping_complete(self, record: Record, rtt: float, payload: bytes) -> None:
+        """Round-trip times feed the coordinates."""
+
+    # Intents
+
+    def apply_intent(self, intent: Intent, now: float) -> bool:
+        """Apply an intent whose time has been witnessed; tells whether it was news."""
+        member = self.members.get(intent.node)
+        if member is None:
+            return self.intents.offer(intent, now)
+        if intent.ltime <= member.status_ltime:
+            return False
+        if isinstance(intent, JoinIntent):
+            self.members.apply_join(member, intent)
+            return True
+        if intent.node == self.config.name and self.lifecycle is Lifecycle.ALIVE:
+            self.stats["leave_intents_refuted"] += 1
+            self._broadcast_join(now)
+            return False
+        self.members.apply_leave(member, intent, now)
+        if intent.prune and intent.node != self.config.name:
+            self._prune(member, now)
+        return True
+
+    def _receive_intent(self, intent: Intent, now: float) -> bool:
+        return self._witness(self.member_clock, intent.ltime) and self.apply_intent(intent, now)
+
+    def _broadcast_join(self, now: float) -> None:
+        intent = JoinIntent(self.member_clock.increment(), self.config.name)
+        self.apply_intent(intent, now)
+        self._broadcast(self.membership.dissemination.intents, intent.encode(), None, now)
+
+    def _prune(self, member: SerfMember, now: float) -> None:
+        if member.status is not MemberStatus.LEAVING:
+            self.members.erase(member, now)
+            return
+
+        def erase_unless_back(now: float) -> None:
+            # Serf erases it whatever happened meanwhile; one that refuted stays.
+            if self.members.get(member.info.name) is member and (
+                member.status in {MemberStatus.LEAVING, MemberStatus.LEFT}
+            ):
+                self.members.erase(member, now)
+
+        delay = self.config.broadcast_timeout + self.config.leave_propagate_delay
+        self.membership.timers.call_at(now + delay, erase_unless_back)
+
+    def _merge_intents(self, state: StateSync, now: float) -> None:
+        left = set(state.left_members)
+        for name in state.left_members:
+            intent = LeaveIntent(state.status_ltimes.get(name, 0) + 1, name, prune=False)
+            self._receive_intent(intent, now)
+        for name, ltime in state.status_ltimes.items():
+            if name not in left:
+                self._receive_intent(JoinIntent(ltime, name), now)
+
+    # User events
+
+    def _merge_events(self, state: StateSync, now: float) -> None:
+        for ltime, events in state.events:
+            for name, payload in events:
+                if self._witness(self.event_clock, ltime):
+                    self._receive_event(UserEvent(ltime, name, payload, coalesce=False), now)
+
+    def _receive_event(self, event: UserEvent, now: float) -> bool:
+        verdict = self.ring.offer(event, self.event_clock.time)
+        if verdict is Verdict.NEW:
+            self._repair.received(event.ltime, now)
+            self._notify(event, now)
+            return True
+        self.stats[f"events_{verdict.value}"] += 1
+        return False
+
+    # Shared
+
+    def _witness(self, clock: LamportClock, seen: int) -> bool:
+        if clock.witness(seen):
+            return True
+        self.stats["ltimes_refused"] += 1
+        self.membership.notice(
+            f"Lamport time {seen} is more than {self.config.max_ltime_jump} ahead of {clock.time}"
+        )
+        return False
+
+    def _broadcast(
+        self,
+        queue: TransmitQueue,
+        message: bytes,
+        source: Address | None,
+        now: float,
+        on_told: Callable[[float], None] | None = None,
+    ) -> None:
+        packet = USER + message
+        if not self.membership.broadcast_fits(packet):
+            self.stats["broadcasts_too_large"] += 1  # push/pull carries what gossip cannot
+            return
+        queue.push(packet, now, source=source, on_finished=on_told)
+        least = self.config.min_queue_depth
+        most = max(least, 2 * len(self.members)) if least else self.config.max_queue_depth
+        if len(queue) > most:
+            self.stats["broadcasts_dropped"] += queue.prune(most, now)
+        self.membership.dissemination.wake(now)
+
+    def _emit(self, event: Event, _now: float) -> None:
+        self._events.append(event)
+
+    def _left(self, _now: float) -> None:
+        self.lifecycle = Lifecycle.LEFT
+
+    # Schedules
+
+    def _book(self, now: float, interval: float, task: Callable[[float], None]) -> None:
+        def run(now: float) -> None:
+            self._book(now, interval, task)
+            task(now)
+
+        self.membership.timers.call_at(now + interval, run)
+
+    def _reap(self, now: float) -> None:
+        self.intents.expire(now)
+        self.members.reap(now)
+        self.membership.dissemination.resize(members=len(self.members))
+
+    def _reconnect(self, now: float) -> None:
+        """Try one failed member again, so that the pool tries each about once per interval."""
+        failed = self.members.with_status(MemberStatus.FAILED)
+        if not failed or self.lifecycle is not Lifecycle.ALIVE:
+            return
+        others = len(self.members) - len(failed) - self.members.counts[MemberStatus.LEFT]
+        if self._rng.random() < len(failed) / max(others, 1):
+            member = failed[self._rng.randrange(len(failed))]
+            self.membership.join(member.info.address, now, ignore_old=False)

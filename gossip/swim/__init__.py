@@ -1,0 +1,1 @@
+"""The membership state machine: what memberlist does, without I/O."""

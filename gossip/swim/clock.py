@@ -1,0 +1,58 @@
+"""Local time: the time during which this process was really running.
+
+A process that was stopped (SIGSTOP, a paused virtual machine, a blocked loop) finds on waking that
+every deadline has passed, and would accuse whoever could not be heard meanwhile. So the core lives on
+a clock of its own: a wake-up that comes much later than its deadline is a *stall*, and the time lost
+does not count. After a stall the clock stands still for a moment, so that the packets that piled up
+are read before any timer judges their senders.
+
+    running --wake-up late by > STALL_THRESHOLD--> holding --WAKE_GRACE passed--> running
+
+Lifeguard (Dadgar et al., 2018) asks a member to doubt itself first; this is the same idea for time.
+"""
+
+from __future__ import annotations
+
+from math import inf, nextafter
+
+__all__ = ["STALL_THRESHOLD", "WAKE_GRACE", "LocalClock"]
+
+STALL_THRESHOLD = 0.1
+"""A wake-up later than this, seconds, was a stall."""
+WAKE_GRACE = 0.05
+"""How long the clock stands still after a stall, seconds."""
+
+
+class LocalClock:
+    """Translates the driver's monotonic time into local time, both in seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._last = now
+        self._lost = 0.0
+        self._hold_until: float | None = None
+
+    def enter(self, now: float, due: float | None) -> tuple[float, float]:
+        """Local time at `now`, and by how much this wake-up was late if it ends a stall, else 0.
+
+        Args:
+            now: the driver's monotonic time.
+            due: the earliest pending deadline in local time, or None.
+        """
+        if self._hold_until is not None:
+            if now < self._hold_until:
+                return self._last, 0.0
+            self._lost = self._hold_until - self._last
+            self._hold_until = None
+        local = max(now - self._lost, self._last)
+        if due is not None and local - due > STALL_THRESHOLD:
+            self._last = max(self._last, nextafter(due, -inf))
+            self._hold_until = now + WAKE_GRACE
+            return self._last, local - due
+        self._last = local
+        return local, 0.0
+
+    def driver_time(self, local: float) -> float:
+        """The driver's time at which local time will be `local`, if nothing stalls."""
+        if self._hold_until is not None:
+            return self._hold_until + (local - self._last)
+        return local + self._lost

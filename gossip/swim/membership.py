@@ -1,0 +1,469 @@
+"""Membership: the SWIM state machine of one node, without I/O (what memberlist does).
+
+Feed it packets, exchanges and time, then drain packets and dials. All times here are local time (see
+`gossip.swim.clock`); exchanges, which the driver calls itself, translate through `enter`.
+
+    (unknown) --alive--> ALIVE --suspect--> SUSPECT --timeout, dead--> DEAD --reaped--> (unknown)
+                           ^                   |                        |
+                           +---alive, newer----+------------------------+
+                         ALIVE, SUSPECT --dead from itself--> LEFT --reaped--> (unknown)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gossip.errors import WireError
+from gossip.swim.awareness import Awareness
+from gossip.swim.dissemination import Dissemination
+from gossip.swim.exchange import Exchange, InboundExchange, PushPullExchange
+from gossip.swim.members import MemberTable, NodeInfo, Record, Status, supersedes
+from gossip.swim.probe import Prober
+from gossip.swim.push_pull import StateExchange
+from gossip.swim.suspicion import Suspicions
+from gossip.swim.timers import Timers
+from gossip.wire.address import is_usable
+from gossip.wire.limits import META_MAX
+from gossip.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Message,
+    Nack,
+    Ping,
+    Suspect,
+    UserMessage,
+    decode_message,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from gossip.config import Config
+    from gossip.swim.delegate import Delegate
+    from gossip.wire.address import Address
+    from gossip.wire.packet import PacketCodec
+    from gossip.wire.stream import StreamCodec
+
+__all__ = ["Membership", "own_versions"]
+
+MAX_INCARNATION = 2**32 - 2
+"""Beyond it nobody could refute any more; such news is dropped and counted."""
+MAX_NOTICES = 64
+"""Log lines kept between two drains; further ones are dropped and counted."""
+FAREWELL_FANOUT = 64
+"""A leaving node tells so many members itself; its own departure is worth the packets."""
+
+
+def own_versions(serf_protocol: int) -> bytes:
+    """The six version bytes of a node of ours: memberlist 1-5 speaking 2, Serf 2-5."""
+    return bytes((1, 5, 2, 2, 5, serf_protocol))
+
+
+class Membership:
+    """One node's part in the membership protocol.
+
+    Args:
+        config: the pool's settings.
+        info: what we say about ourselves.
+        packet_codec: layers of datagrams.
+        stream_codec: layers of TCP streams.
+        delegate: the layer above.
+        rng: every random choice.
+        enter: translates the driver's time into local time (and notices stalls).
+        driver_time: the inverse.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        info: NodeInfo,
+        *,
+        packet_codec: PacketCodec,
+        stream_codec: StreamCodec,
+        delegate: Delegate,
+        rng: Random,
+        enter: Callable[[float], float] = float,
+        driver_time: Callable[[float], float] = float,
+    ) -> None:
+        self.config = config
+        self.rng = rng
+        self.delegate = delegate
+        self.packet_codec = packet_codec
+        self.stream_codec = stream_codec
+        self.enter = enter
+        self.driver_time = driver_time
+        self.stats: Counter[str] = Counter()
+        self.timers = Timers()
+        self.table = MemberTable(rng)
+        self.awareness = Awareness(config.awareness_max)
+        self.leaving = False
+        self._room = config.udp_buffer_size - 2 - packet_codec.overhead
+        self.dissemination = Dissemination(
+            config, self.timers, rng, send=self._send_gossip, room=self._room
+        )
+        self.prober = Prober(self)
+        self._suspicions = Suspicions(config, self.timers, self._declare_dead)
+        self.state_exchange = StateExchange(self)
+        self._packets: list[tuple[bytes, Address]] = []
+        self._dials: list[Exchange] = []
+        self._inbound = 0
+        self._notices: list[str] = []
+        self.own = Record(info, 0.0)  # replaced by the table's at the start
+
+    # Inputs
+
+    def start(self, now: float) -> None:
+        """Become a member of our own: incarnation 1, alive, and the schedules run."""
+        info = self.own.info
+        self.own = self.table.add(info, now)
+        self.own.incarnation = 1
+        self._become_alive(self.own, now)
+        self.delegate.notify_join(self.own, now)
+        self._tell_alive(self.own, None, now)
+        self.prober.start(now)
+        self.state_exchange.start(now)
+
+    def receive_packet(self, data: bytes, source: Address, now: float) -> None:
+        """One datagram; whatever is wrong with it is counted and dropped."""
+        try:
+            parts = self.packet_codec.decode(data)
+        except WireError as error:
+            self.stats[f"packets_refused_{error.layer}"] += 1
+            return
+        for part in parts:
+            if self.dissemination.heard(part, source, now):
+                self.stats["messages_heard_again"] += 1
+                continue
+            try:
+                message = decode_message(part)
+            except WireError as error:
+                self.stats[f"messages_refused_{error.layer}"] += 1
+            else:
+                self._handle(message, part, source, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+        self.timers.run_due(now)
+
+    def stalled(self, late: float, now: float) -> None:
+        """This process did not run for `late` seconds; `now` is where its time goes on."""
+        self.stats["stalls"] += 1
+        self.awareness.apply(1)
+        self.prober.abandon()
+        # A first cycle of listening before anybody is declared dead.
+        self._suspicions.postpone(now + self.config.probe_interval)
+        if late > self.config.probe_interval:
+            # Ask how the others saw us meanwhile, to refute it.
+            self.state_exchange.settle(now)
+
+    def accept(self, address: Address, now: float) -> Exchange | None:
+        """A machine for an inbound connection, or None to close it: too many are open."""
+        if self._inbound >= self.config.max_streams:
+            self.stats["streams_over_limit"] += 1
+            return None
+        self._inbound += 1
+        exchange = InboundExchange(self, address, now + self.config.tcp_timeout)
+
+        def closed(_exchange: Exchange, _now: float) -> None:
+            self._inbound -= 1
+
+        exchange.on_done(closed)
+        return exchange
+
+    def join(self, address: Address, now: float, *, ignore_old: bool) -> PushPullExchange:
+        """Begin to join through a member; the dial is queued."""
+        return self.state_exchange.dial(address, now, join=True, ignore_old=ignore_old)
+
+    def update_meta(self, meta: bytes, now: float) -> None:
+        """Tell everybody our new meta."""
+        info = self.own.info
+        self.own.info = NodeInfo(info.name, info.addr, info.port, meta, info.vsn)
+        self.own.incarnation += 1
+        self.delegate.notify_update(self.own, now)
+        self._tell_alive(self.own, None, now)
+
+    def leave(self, now: float) -> None:
+        """Say farewell: dead from ourselves, to `FAREWELL_FANOUT` members at once.
+
+        We go on answering; the caller decides when to stop.
+        """
+        self.leaving = True
+        self.prober.stop()
+        self.handle_dead(Dead(self.own.incarnation, self.config.name, self.config.name), None, now)
+
+    # Outputs
+
+    def take_packets(self) -> list[tuple[bytes, Address]]:
+        """Datagrams to send, each given once."""
+        packets, self._packets = self._packets, []
+        return packets
+
+    def take_notices(self) -> list[str]:
+        """Lines for the operator's log, each given once."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def take_dials(self) -> list[Exchange]:
+        """Exchanges to open connections for, each given once."""
+        dials, self._dials = self._dials, []
+        return dials
+
+    # Sending
+
+    def send_packet(self, parts: Sequence[bytes], address: Address, *, crc: bool = False) -> None:
+        """Queue one packet of these messages."""
+        for packet in self.packet_codec.encode(parts, crc=crc):
+            self._packets.append((packet, address))
+
+    def send(
+        self, message: bytes, address: Address, now: float, member: Record | None = None
+    ) -> None:
+        """Queue a message, with news riding along when the receiver is known to be a member.
+
+        Strangers get no news: an answer must not be much larger than the question.
+        """
+        parts = [message]
+        if member is not None:
+            room = self._room - len(message) - 2
+            parts += self.dissemination.take(room, member.info.address, now)
+        self.send_packet(parts, address)
+
+    def tell_all(self, message: bytes) -> None:
+        """Send a message to up to `FAREWELL_FANOUT` members at once, one packet each."""
+        for record in self.table.choose(FAREWELL_FANOUT, self.is_reachable):
+            self.send_packet([message], record.info.address, crc=record.info.protocol_max >= 5)
+
+    def broadcast_fits(self, message: bytes) -> bool:
+        """Whether a message can travel in a gossip packet at all."""
+        return len(message) + 2 <= self._room
+
+    def member_at(self, name: str, address: Address) -> Record | None:
+        """The member of that name if it lives at that address."""
+        record = self.table.get(name)
+        return record if record is not None and record.info.address == address else None
+
+    def dial(self, exchange: Exchange) -> None:
+        """Queue an exchange whose connection the driver is to open."""
+        self._dials.append(exchange)
+
+    def notice(self, text: str) -> None:
+        """Queue a line for the operator's log."""
+        if len(self._notices) < MAX_NOTICES:
+            self._notices.append(text)
+        else:
+            self.stats["notices_dropped"] += 1
+
+    def next_to_probe(self, now: float) -> Record | None:
+        """The next member to probe; at the end of a round the long dead are forgotten."""
+        oldest = now - self.config.gossip_to_the_dead_time
+
+        def reap(record: Record) -> bool:
+            return record.gone and record.changed_at < oldest and record is not self.own
+
+        before = len(self.table)
+        record = self.table.next_to_probe(reap, self.own)
+        if len(self.table) != before:
+            self.dissemination.resize(nodes=len(self.table))
+            known = self.table
+            self.prober.udp_unreachable = {
+                name for name in self.prober.udp_unreachable if known.get(name) is not None
+            }
+        return record
+
+    def _send_gossip(self, target: Record, now: float) -> bool:
+        parts = self.dissemination.take(self._room, target.info.address, now)
+        if parts:
+            self.send_packet(parts, target.info.address, crc=target.info.protocol_max >= 5)
+        return bool(parts)
+
+    def is_reachable(self, record: Record) -> bool:
+        """Whether it is somebody else who is alive."""
+        return record is not self.own and record.status is Status.ALIVE
+
+    # Receiving
+
+    def _handle(self, message: Message, raw: bytes, source: Address, now: float) -> None:
+        match message:
+            case Ping():
+                self.prober.handle_ping(message, source, now)
+            case Ack():
+                self.prober.handle_ack(message, now)
+            case UserMessage():
+                self.delegate.notify_message(message.payload, source, now)
+            case Alive():
+                self.handle_alive(message, source, now)
+            case Suspect() if message.sender == message.node:
+                self.stats["accusations_refused"] += 1  # nobody suspects itself (serf issue 336)
+            case Suspect():
+                self.handle_suspect(message, source, now)
+            case Dead():
+                self.handle_dead(message, source, now)
+            case IndirectPing():
+                self.prober.handle_indirect_ping(message, source, now)
+            case Nack():
+                self.prober.handle_nack(message)
+            case _:
+                self.stats[f"messages_unexpected_{raw[0]}"] += 1
+
+    def handle_alive(self, alive: Alive, source: Address | None, now: float) -> None:
+        """Somebody claims to be alive."""
+        if (self.leaving and alive.node == self.config.name) or not self._is_sane(alive):
+            return
+        info = NodeInfo(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)
+        record = self.table.get(alive.node)
+        if record is self.own:
+            self._hear_about_ourselves(alive, info, now)
+            return
+        if (record is None or record.info != info) and (reason := self.delegate.admit(info)):
+            self.stats["members_refused"] += 1
+            self.notice(reason)
+            return
+        if record is None:
+            record = self.table.add(info, now)
+            self.dissemination.resize(nodes=len(self.table))
+        elif (record.info.addr, record.info.port) != (info.addr, info.port):
+            if not self._may_move(record, now):
+                self.stats["name_conflicts"] += 1
+                self.delegate.notify_conflict(record.info, info, now)
+                return
+        elif not supersedes(Status.ALIVE, alive.incarnation, record.status, record.incarnation):
+            return
+        self._accept_alive(record, info, alive.incarnation, source, now)
+
+    def handle_suspect(self, suspect: Suspect, source: Address | None, now: float) -> None:
+        """Somebody is accused of not answering."""
+        record = self._accused(suspect)
+        if record is None:
+            return
+        if suspect.node in self._suspicions:
+            if self._suspicions.confirm(suspect.node, suspect.sender, now):
+                self._tell(suspect.node, suspect.encode(), source, now)
+            return
+        if not supersedes(Status.SUSPECT, suspect.incarnation, record.status, record.incarnation):
+            return
+        if record is self.own:
+            self._refute(suspect.incarnation, now)
+            return
+        record.incarnation = suspect.incarnation
+        self.table.set_status(record, Status.SUSPECT, now)
+        self._suspicions.begin(suspect.node, suspect.sender, len(self.table), now)
+        self.stats["suspected"] += 1
+        self._tell(suspect.node, suspect.encode(), source, now)
+
+    def handle_dead(self, dead: Dead, source: Address | None, now: float) -> None:
+        """Somebody is declared dead, or says itself that it leaves."""
+        record = self._accused(dead)
+        status = Status.LEFT if dead.sender == dead.node else Status.DEAD
+        if record is None or not supersedes(
+            status, dead.incarnation, record.status, record.incarnation
+        ):
+            return
+        if record is self.own and not self.leaving:
+            self._refute(dead.incarnation, now)
+            return
+        self._suspicions.end(dead.node)
+        record.incarnation = dead.incarnation
+        self.table.set_status(record, status, now)
+        if record is self.own:
+            self._say_farewell(dead, now)
+        else:
+            self._tell(dead.node, dead.encode(), source, now)
+        self.delegate.notify_leave(record, now)
+
+    # The parts of the state machine
+
+    def _is_sane(self, alive: Alive) -> bool:
+        vsn = alive.vsn
+        if alive.incarnation > MAX_INCARNATION:
+            self.stats["incarnations_refused"] += 1
+        elif not alive.node or not is_usable(alive.addr, alive.port):
+            self.stats["addresses_refused"] += 1
+        elif len(alive.meta) > META_MAX:
+            self.stats["metas_refused"] += 1
+        elif len(vsn) != 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
+            # One bad record, passed on, makes joins fail everywhere (consul issue 3217); more
+            # bytes than six could make it too large to be passed on, and block the queue.
+            self.stats["versions_refused"] += 1
+        else:
+            return True
+        return False
+
+    def _accused(self, news: Suspect | Dead) -> Record | None:
+        if not news.sender or news.incarnation > MAX_INCARNATION:
+            self.stats["accusations_refused"] += 1
+            return None
+        record = self.table.get(news.node)
+        return record if record is not None and news.incarnation >= record.incarnation else None
+
+    def _may_move(self, record: Record, now: float) -> bool:
+        """Whether a name may be taken over from another address."""
+        reclaim = self.config.dead_node_reclaim_time
+        return record.status is Status.LEFT or (
+            record.status is Status.DEAD and 0 < reclaim < now - record.changed_at
+        )
+
+    def _hear_about_ourselves(self, alive: Alive, info: NodeInfo, now: float) -> None:
+        own = self.own
+        if (own.info.addr, own.info.port) != (info.addr, info.port):
+            self.stats["name_conflicts"] += 1
+            self.delegate.notify_conflict(own.info, info, now)
+        elif alive.incarnation > own.incarnation or (
+            alive.incarnation == own.incarnation
+            and (alive.meta, alive.vsn) != (own.info.meta, own.info.vsn)
+        ):
+            # Peers remember us from before a restart: take the lead again.
+            self._refute(alive.incarnation, now)
+
+    def _accept_alive(
+        self, record: Record, info: NodeInfo, incarnation: int, source: Address | None, now: float
+    ) -> None:
+        self._suspicions.end(info.name)
+        was_gone, old_meta = record.gone, record.info.meta
+        record.info = info
+        record.incarnation = incarnation
+        if record.status is not Status.ALIVE:
+            self._become_alive(record, now)
+        self._tell_alive(record, source, now)
+        if was_gone:
+            self.delegate.notify_join(record, now)
+        elif old_meta != info.meta:
+            self.delegate.notify_update(record, now)
+
+    def _become_alive(self, record: Record, now: float) -> None:
+        self.table.set_status(record, Status.ALIVE, now)
+        if record is not self.own:
+            self.dissemination.ring.add(record)
+            if len(self.dissemination):
+                self.dissemination.wake(now)
+
+    def _refute(self, incarnation: int, now: float) -> None:
+        self.own.incarnation = max(self.own.incarnation, incarnation) + 1
+        self.awareness.apply(1)
+        self.stats["refuted"] += 1
+        self._tell_alive(self.own, None, now)
+
+    def _tell_alive(self, record: Record, source: Address | None, now: float) -> None:
+        info = record.info
+        alive = Alive(record.incarnation, info.name, info.addr, info.port, info.meta, info.vsn)
+        self._tell(info.name, alive.encode(), source, now)
+
+    def _tell(self, subject: str, message: bytes, source: Address | None, now: float) -> None:
+        self.dissemination.membership.push(message, now, subject=subject, source=source)
+        self.dissemination.wake(now)
+
+    def _say_farewell(self, dead: Dead, now: float) -> None:
+        message = dead.encode()
+        self.tell_all(message)
+        transmits = self.dissemination.farewell_transmits()
+        self.dissemination.membership.push(message, now, subject=dead.node, transmits=transmits)
+        self.dissemination.wake(now)
+
+    def _declare_dead(self, name: str, now: float) -> None:
+        record = self.table.get(name)
+        assert record is not None  # noqa: S101 - suspects are not reaped
+        self.stats["declared_dead"] += 1
+        self.handle_dead(Dead(record.incarnation, name, self.config.name), None, now)

@@ -1,0 +1,185 @@
+"""Push/pull: the full state exchange over TCP that joins clusters and mends what gossip missed.
+
+Nothing a peer says about the death of others is believed at once: its dead and suspects become
+suspects here, and the suspicion timer gives them the chance to refute.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+from typing import TYPE_CHECKING
+
+from gossip.errors import JoinError
+from gossip.swim.exchange import PushPullExchange
+from gossip.swim.members import NodeInfo, Record, Status
+from gossip.wire.address import format_address, is_usable
+from gossip.wire.messages import Alive, Dead, PushPull, PushPullNode, Suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gossip.swim.membership import Membership
+    from gossip.swim.timers import Timer
+    from gossip.wire.address import Address
+
+__all__ = ["StateExchange", "verify_versions"]
+
+SETTLE_TIME = (0.25, 0.5)
+"""After a join or a long stall, states are exchanged once more within these bounds, seconds."""
+
+
+class StateExchange:
+    """The push/pull side of a `Membership`: schedule, own state, merge."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._settling: Timer | None = None
+
+    def start(self, now: float) -> None:
+        """Begin the periodic exchanges, at a random phase."""
+        interval = self._membership.config.push_pull_interval
+        if interval:
+            self._book(now + self._membership.rng.random() * interval)
+
+    def settle(self, now: float) -> None:
+        """Exchange states with a random member in a moment.
+
+        Where many join at once, each sees in its seed's answer only those who came before it, and
+        gossip misses a few pairs in a million; a second exchange with someone else finds them now
+        instead of at the next interval.
+        """
+        if self._settling is None or not self._settling.pending:
+            low, high = SETTLE_TIME
+            at = now + low + (high - low) * self._membership.rng.random()
+            self._settling = self._membership.timers.call_at(at, self.exchange_with_anyone)
+
+    def dial(
+        self, address: Address, now: float, *, join: bool, ignore_old: bool = False
+    ) -> PushPullExchange:
+        """Queue an exchange with the node at an address."""
+        deadline = now + self._membership.config.tcp_timeout
+        exchange = PushPullExchange(
+            self._membership, address, deadline, join=join, ignore_old=ignore_old
+        )
+        self._membership.dial(exchange)
+        return exchange
+
+    def own_state(self, *, join: bool) -> PushPull:
+        """Everybody we know, dead and left ones included, and the delegate's part."""
+        nodes = [
+            PushPullNode(
+                r.info.name, r.info.addr, r.info.port, r.info.meta, r.incarnation, r.status,
+                r.info.vsn,
+            )
+            for r in self._membership.table
+        ]  # fmt: skip
+        return PushPull(join, nodes, self._membership.delegate.local_state(join=join))
+
+    def merge(
+        self, state: PushPull, now: float, *, join: bool, ignore_old: bool, dialed: bool
+    ) -> None:
+        """Take in the state of a peer, all of it or nothing.
+
+        Raises:
+            JoinError: it may not be merged; the text says why.
+        """
+        membership = self._membership
+        verify_versions(state.nodes, membership.table)
+        self._verify_members(state.nodes, our_name_must_be_free=join and dialed)
+        for node in state.nodes:
+            self._merge_node(node, now)
+        if state.user_state:
+            membership.delegate.merge_remote_state(
+                state.user_state, now, join=join, ignore_old=ignore_old
+            )
+        if join and dialed:
+            self.settle(now)
+
+    def _verify_members(
+        self, nodes: Sequence[PushPullNode], *, our_name_must_be_free: bool
+    ) -> None:
+        membership = self._membership
+        own = membership.own.info
+        for node in nodes:
+            port = node.port or own.port
+            if not is_usable(node.addr, port):
+                continue  # it is skipped by the merge too
+            if node.name == own.name:
+                elsewhere = (node.addr, port) != (own.addr, own.port)
+                if our_name_must_be_free and elsewhere and node.state == Status.ALIVE:
+                    # Using it nevertheless could make the other one shut itself down.
+                    ip, _ = format_address(node.addr, port)
+                    raise JoinError(f"the name {own.name!r} is in use by a member at {ip}:{port}")
+            elif reason := self._refusal(node, port):
+                membership.stats["merges_refused"] += 1
+                membership.notice(reason)
+                raise JoinError(reason)
+
+    def _refusal(self, node: PushPullNode, port: int) -> str | None:
+        info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
+        held = self._membership.table.get(node.name)
+        if held is not None and held.info == info:
+            return None  # admitted before
+        return self._membership.delegate.admit(info)
+
+    def _merge_node(self, node: PushPullNode, now: float) -> None:
+        membership = self._membership
+        match node.state:
+            case Status.ALIVE:
+                port = node.port or membership.own.info.port
+                alive = Alive(node.incarnation, node.name, node.addr, port, node.meta, node.vsn)
+                membership.handle_alive(alive, None, now)
+            case Status.LEFT:
+                membership.handle_dead(Dead(node.incarnation, node.name, node.name), None, now)
+            case Status.DEAD | Status.SUSPECT:
+                accuser = membership.config.name
+                suspect = Suspect(node.incarnation, node.name, accuser)
+                membership.handle_suspect(suspect, None, now)
+            case _:
+                membership.stats["states_refused"] += 1
+
+    def _book(self, at: float) -> None:
+        self._membership.timers.call_at(at, self._on_interval)
+
+    def _on_interval(self, now: float) -> None:
+        self.exchange_with_anyone(now)
+        membership = self._membership
+        nodes = len(membership.table)
+        # Large clusters exchange more rarely (memberlist's pushPullScale).
+        scale = 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
+        self._book(now + membership.config.push_pull_interval * scale)
+
+    def exchange_with_anyone(self, now: float) -> None:
+        """Exchange states with a random alive member now."""
+        membership = self._membership
+        if not membership.leaving:
+            for record in membership.table.choose(1, membership.is_reachable):
+                self.dial(record.info.address, now, join=False)
+
+
+def verify_versions(remote: Sequence[PushPullNode], local: Iterable[Record]) -> None:
+    """Check that everybody on both sides speaks what everybody alive understands.
+
+    As memberlist does: one record with odd versions, even of a dead node, refuses the merge.
+
+    Raises:
+        JoinError: naming the member and its versions.
+    """
+    spoken = {(node.vsn, node.name) for node in remote}
+    spoken.update((record.info.vsn, record.info.name) for record in local)
+    alive = {node.vsn for node in remote if node.state == Status.ALIVE and len(node.vsn) >= 6}
+    alive.update(record.info.vsn for record in local if record.status is Status.ALIVE)
+    if not alive:
+        return  # only a leaving node, alone with the departed
+    limits = (
+        max(vsn[0] for vsn in alive), min(vsn[1] for vsn in alive),
+        max(vsn[3] for vsn in alive), min(vsn[4] for vsn in alive),
+    )  # fmt: skip
+    lowest, highest, serf_lowest, serf_highest = limits
+    for vsn, name in spoken:
+        current, serf_current = (vsn[2], vsn[5]) if len(vsn) >= 6 else (0, 0)
+        if not lowest <= current <= highest or not serf_lowest <= serf_current <= serf_highest:
+            raise JoinError(
+                f"member {name!r} speaks memberlist {current} and Serf {serf_current}, the pool "
+                f"understands {lowest} to {highest} and {serf_lowest} to {serf_highest}"
+            )

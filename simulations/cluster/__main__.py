@@ -1,0 +1,299 @@
+"""``python -m simulations.cluster``: a cluster to look at, which is what ``make run`` starts.
+
+It starts the agents, joins them, fires an event, prints the member table and follows membership and
+events until Ctrl-C. With ``-exit`` it stops by itself: status 0 only if every member was seen alive by
+every agent and the event arrived on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulations.cluster.agent import STATUS
+from simulations.cluster.cluster import LocalCluster
+from simulations.local.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from simulations.cluster.agent import LocalAgent
+
+EVENT, PAYLOAD = "hello", b"from node1"
+EVENT_WITHIN = 10.0
+EXAMPLES = """examples:
+  python -m simulations.cluster                   five agents until Ctrl-C, HTTP at 127.0.0.1:8500
+  python -m simulations.cluster -n 3 -exit        three agents, show and stop; status 0 if all went well
+  python -m simulations.cluster -format json      one JSON object per line, for scripts
+
+meanwhile, in another terminal:
+  curl http://127.0.0.1:8500/v1/agent/members
+  curl -X PUT -d v2 http://127.0.0.1:8500/v1/event/fire/deploy
+  kill -9 PID                                     of one of the agents shown: see it detected
+"""
+
+
+class Screen:
+    """Where progress goes: lines for people, or one JSON object each for scripts."""
+
+    def __init__(self, style: str) -> None:
+        self._json = style == "json"
+
+    def say(self, step: str, text: str, **facts: object) -> None:
+        """Report one step; `facts` are what scripts get."""
+        line = json.dumps({"step": step, **facts}) if self._json else text
+        print(line, flush=True)
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, text: str) -> AsyncIterator[None]:
+        """Say on standard error every two seconds that something still goes on."""
+
+        async def remind() -> None:
+            started = time.monotonic()
+            while True:
+                await asyncio.sleep(2)
+                print(
+                    f"... {text} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True
+                )
+
+        reminder = asyncio.create_task(remind())
+        try:
+            yield
+        finally:
+            reminder.cancel()
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; exits with status 2 when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m simulations.cluster",
+        description="Start agents on this machine, join them and follow what happens.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-n", type=int, default=5, metavar="N", help="number of agents (default 5)")
+    parser.add_argument(
+        "-http-port", type=int, default=8500, metavar="PORT", help="HTTP of the first agent (8500)"
+    )
+    parser.add_argument(
+        "-exit", action="store_true", help="stop by itself after showing the cluster"
+    )
+    parser.add_argument(
+        "-format", choices=("text", "json"), default="text", help="output (default text)"
+    )
+    parser.add_argument(
+        "-keep",
+        type=Path,
+        metavar="DIR",
+        help="put data and logs here, in place of those of the last run, and leave them",
+    )
+    parser.add_argument("-encrypt", metavar="KEY", help="base64 gossip key for all agents")
+    parser.add_argument(
+        "-command", default=None, help="what starts an agent (default: this Python with -m agent)"
+    )
+    options = parser.parse_args(arguments)
+    if not 1 <= options.n <= 100:
+        parser.error(f"-n {options.n} is not between 1 and 100")
+    return options
+
+
+async def show(cluster: LocalCluster, screen: Screen) -> None:
+    """Join, fire an event and print the member table; raises TimeoutError when that falls short."""
+    agents = cluster.agents
+    for agent in agents:
+        screen.say(
+            "agent",
+            f"  {agent.name:8} {agent.url:24} gossip {agent.gossip[0]}:{agent.gossip[1]:<6}"
+            f" pid {agent.process.pid}",
+            name=agent.name,
+            http=agent.url,
+            gossip=f"{agent.gossip[0]}:{agent.gossip[1]}",
+            pid=agent.process.pid,
+        )
+    started = time.monotonic()
+    async with screen.waiting("joining"):
+        await cluster.join()
+        await cluster.complete(within=30)
+    seconds = time.monotonic() - started
+    screen.say(
+        "joined",
+        f"Joined: each of {len(agents)} agents sees {len(agents)} members alive after {seconds:.2f} s",
+        agents=len(agents),
+        seconds=round(seconds, 3),
+    )
+    started = time.monotonic()
+    event = await agents[0].fire(EVENT, PAYLOAD)
+    async with screen.waiting("waiting for the event everywhere"):
+        await arrived(agents, event)
+    seconds = time.monotonic() - started
+    screen.say(
+        "event",
+        f"Event '{EVENT}' fired at {agents[0].name} arrived on {len(agents)} of {len(agents)} agents"
+        f" within {seconds:.2f} s",
+        id=event,
+        name=EVENT,
+        arrived=len(agents),
+        seconds=round(seconds, 3),
+    )
+    members = await agents[0].member_table()
+    rows = [
+        (m["Name"], f"{m['Addr']}:{m['Port']}", STATUS[m["Status"]], m["Tags"].get("build", ""))
+        for m in members
+    ]
+    screen.say("members", table(("Node", "Address", "Status", "Build"), rows), members=members)
+
+
+async def arrived(agents: Sequence[LocalAgent], event: str) -> None:
+    """Wait until every agent lists the event; raises TimeoutError naming those that do not."""
+    missing = {agent.name: agent for agent in agents}
+
+    async def looks() -> bool:
+        for agent in list(missing.values()):
+            events, _ = await agent.events(EVENT)
+            if any(e["ID"] == event and e["Payload"] == PAYLOAD for e in events):
+                del missing[agent.name]
+        return not missing
+
+    await eventually(
+        looks,
+        within=EVENT_WITHIN,
+        what=lambda: f"event {event} listed by {', '.join(missing)}",
+    )
+
+
+async def follow(cluster: LocalCluster, screen: Screen) -> None:
+    """Print every change of membership and every event, until cancelled or nobody runs any more."""
+    views = {agent.name: await agent.members() for agent in cluster.agents}
+    screen.say(
+        "following",
+        "\nFollowing membership and events; Ctrl-C ends the cluster. Try, in another terminal:\n"
+        f"  curl -X PUT -d v2 {cluster.agents[0].url}/v1/event/fire/deploy\n"
+        f"  kill -9 {cluster.agents[-1].process.pid}\n",
+    )
+    await asyncio.gather(follow_members(cluster, views, screen), follow_events(cluster, screen))
+    screen.say("ended", "All agents have ended.")
+
+
+async def follow_members(
+    cluster: LocalCluster, views: dict[str, dict[str, int]], screen: Screen
+) -> None:
+    """Print what the agents say about each other when any of them changes its mind.
+
+    `views` is what each of them said before.
+    """
+    while cluster.running():
+        await asyncio.sleep(0.5)
+        changes: dict[tuple[str, int], list[str]] = {}
+        for agent in cluster.running():
+            with contextlib.suppress(OSError):  # it may be ending, or be paused by the user
+                view = await agent.members()
+                for name, status in view.items():
+                    if views[agent.name].get(name) != status:
+                        changes.setdefault((name, status), []).append(agent.name)
+                views[agent.name] = view
+        for (name, status), tellers in changes.items():
+            screen.say(
+                "member",
+                f"{clock()}  {name} {STATUS[status]:8} says {', '.join(tellers)}",
+                name=name,
+                status=STATUS[status],
+                seen_by=tellers,
+            )
+
+
+async def follow_events(cluster: LocalCluster, screen: Screen) -> None:
+    """Print events as the first agent that runs lists them."""
+    seen: set[str] = set()
+    index = 0
+    watched = None
+    while running := cluster.running():
+        if watched is not running[0]:
+            watched, index = running[0], 0
+        try:
+            events, index = await watched.events(index=index, wait=10)
+        except OSError:
+            index = 0
+            await asyncio.sleep(0.5)
+            continue
+        for event in events:
+            if event["ID"] not in seen and event["Name"] != EVENT:
+                screen.say(
+                    "event",
+                    f"{clock()}  event {event['Name']} {event['Payload']!r} (time {event['LTime']})",
+                    id=event["ID"],
+                    name=event["Name"],
+                    payload=event["Payload"].decode(errors="replace"),
+                    ltime=event["LTime"],
+                )
+            seen.add(event["ID"])
+
+
+def clock() -> str:
+    """The time of day, for people."""
+    return time.strftime("%H:%M:%S")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+        for row in [head, *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Start the cluster, show it and follow it."""
+    screen = Screen(options.format)
+    if options.keep is not None:
+        for earlier in options.keep.glob("node*"):
+            shutil.rmtree(earlier)
+    settings: dict[str, Any] = {
+        "folder": options.keep,
+        "http_port": options.http_port,
+        "join": False,
+    }
+    if options.encrypt:
+        settings["arguments"] = [f"-encrypt={options.encrypt}"]
+    if options.command:
+        settings["command"] = options.command.split()
+    screen.say("starting", f"Starting {options.n} agents", agents=options.n)
+    async with contextlib.AsyncExitStack() as stack:
+        async with screen.waiting("starting"):
+            cluster = await stack.enter_async_context(LocalCluster(options.n, **settings))
+        await show(cluster, screen)
+        if not options.exit:
+            await follow(cluster, screen)
+    if options.exit:
+        screen.say("done", "All agents ended; everything was seen.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = parse(arguments)
+    try:
+        asyncio.run(run(options))
+    except KeyboardInterrupt:
+        print("\nAll agents ended.", file=sys.stderr)
+        return 0
+    except (OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        if f"port {options.http_port} " in str(error):
+            print(
+                f"Stop what listens there, or choose another port: make run HTTP_PORT={options.http_port + 1000}",
+                file=sys.stderr,
+            )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

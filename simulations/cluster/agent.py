@@ -1,0 +1,154 @@
+"""One of our agents as a process on loopback, and what its HTTP API says."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from simulations.local.http import Response, request
+from simulations.local.process import Process
+from simulations.local.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["ALIVE", "FAILED", "LEAVING", "LEFT", "STATUS", "LocalAgent"]
+
+HOST = "127.0.0.1"
+ALIVE, LEAVING, LEFT, FAILED = 1, 2, 3, 4
+STATUS = {0: "none", ALIVE: "alive", LEAVING: "leaving", LEFT: "left", FAILED: "failed"}
+"""Serf's member status, as numbers in ``/v1/agent/members``."""
+
+
+class LocalAgent:
+    """An agent process with its own ports, data folder and log below `folder`.
+
+    Start, stop and the like go through `process`; a restart keeps name, ports and data.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        http_port: int,
+        gossip_port: int,
+        folder: Path,
+        arguments: Sequence[str] = (),
+        watch: Callable[[float, bytes], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.http = (HOST, http_port)
+        self.gossip = (HOST, gossip_port)
+        self.folder = folder
+        self.process = Process(
+            name,
+            [
+                *command,
+                f"-node={name}",
+                f"-bind={HOST}",
+                f"-client={HOST}",
+                f"-http-port={http_port}",
+                f"-serf-lan-port={gossip_port}",
+                f"-data-dir={folder / 'data'}",
+                *arguments,
+            ],
+            log=folder / "log",
+            watch=watch,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP API answers."""
+        return f"http://{self.http[0]}:{self.http[1]}"
+
+    async def start(self) -> None:
+        """Start the process; `ready` waits for its answer."""
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        await self.process.start()
+
+    async def ready(self, within: float = 10.0) -> None:
+        """Wait until HTTP answers.
+
+        Raises:
+            RuntimeError: it ended instead; TimeoutError: it did not answer. Both show the log's end.
+        """
+
+        async def answers() -> bool:
+            if not self.process.running:
+                raise RuntimeError(
+                    f"{self.name} ended with status {self.process.exit_status} instead of "
+                    f"starting{self.process.tail()}"
+                )
+            return (await self.call("GET", "/v1/agent/members", within=2.0)).status == 200
+
+        await eventually(
+            answers,
+            within=within,
+            what=lambda: f"{self.name} answers at {self.url}{self.process.tail()}",
+            every=0.01,
+        )
+
+    async def restart(self, within: float = 10.0) -> None:
+        """Start it again, after ending it if it runs, and wait until it answers."""
+        if self.process.running:
+            await self.process.stop()
+        await self.start()
+        await self.ready(within)
+
+    async def leave(self, within: float = 15.0) -> int:
+        """Leave the cluster gracefully; returns the exit status of the process, which then ends."""
+        await self.call("PUT", "/v1/agent/leave", within=within)
+        return await self.process.wait(within)
+
+    async def call(
+        self, method: str, path: str, body: bytes = b"", *, within: float = 10.0, check: bool = True
+    ) -> Response:
+        """One HTTP request; raises `HttpError` for a status of 400 or above unless `check` is off."""
+        return await request(self.http, method, path, body, within=within, check=check)
+
+    async def members(self) -> dict[str, int]:
+        """Status by name of every member that this agent lists."""
+        members = (await self.call("GET", "/v1/agent/members")).json()
+        return {member["Name"]: member["Status"] for member in members}
+
+    async def member_table(self) -> list[dict[str, Any]]:
+        """The member list as the API gives it, sorted by name."""
+        members: list[dict[str, Any]] = (await self.call("GET", "/v1/agent/members")).json()
+        return sorted(members, key=lambda member: str(member["Name"]))
+
+    async def alive(self) -> set[str]:
+        """Names of the members that this agent sees alive."""
+        return {name for name, status in (await self.members()).items() if status == ALIVE}
+
+    async def join(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Join by each of the gossip addresses; raises `HttpError` when one fails."""
+        for host, port in addresses:
+            await self.call("PUT", f"/v1/agent/join/{host}:{port}")
+
+    async def force_leave(self, name: str) -> None:
+        """Declare a failed member left."""
+        await self.call("PUT", f"/v1/agent/force-leave/{quote(name, safe='')}")
+
+    async def fire(self, name: str, payload: bytes = b"", **filters: str) -> str:
+        """Fire a user event (filters: node, service, tag) and return its id."""
+        query = f"?{urlencode(filters)}" if filters else ""
+        answer = await self.call("PUT", f"/v1/event/fire/{quote(name)}{query}", payload)
+        return str(answer.json()["ID"])
+
+    async def events(
+        self, name: str | None = None, *, index: int = 0, wait: float = 0.0
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Recent events, oldest first, payloads decoded to bytes, and the index to wait on.
+
+        With `index` and `wait` (seconds) the request blocks until there is something newer.
+        """
+        parameters = {"name": name, "index": index or None, "wait": f"{wait:g}s" if wait else None}
+        query = urlencode({key: value for key, value in parameters.items() if value is not None})
+        answer = await self.call("GET", f"/v1/event/list?{query}", within=wait + 10.0)
+        events: list[dict[str, Any]] = answer.json()
+        for event in events:
+            event["Payload"] = base64.b64decode(event["Payload"] or "")
+        return events, answer.index

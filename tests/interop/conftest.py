@@ -1,0 +1,70 @@
+"""Genuine peers for the tests of this folder: skipped with a reason where absent, required in CI."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from simulations.local.ports import Ports
+from simulations.peers import ConsulAgent, PeerMissingError, SerfAgent, find_peer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+StartSerf = Callable[..., Awaitable[SerfAgent]]
+StartConsul = Callable[..., Awaitable[ConsulAgent]]
+
+
+def require(peer: str) -> str:
+    """The peer's binary. Skip without the genuine peer; with INTEROP=required its absence is a failure."""
+    try:
+        return find_peer(peer)
+    except PeerMissingError as error:
+        if os.environ.get("INTEROP") == "required":
+            pytest.fail(f"INTEROP=required, but {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def genuine_serf() -> str:
+    """For tests that start Serf themselves: its binary."""
+    return require("serf")
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    """Ports that nobody else picks during the test."""
+    with Ports() as leased:
+        yield leased
+
+
+@pytest.fixture
+async def start_serf(tmp_path: Path, ports: Ports) -> AsyncIterator[StartSerf]:
+    """A function that starts one more genuine Serf agent, ended with the test."""
+    require("serf")
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(name: str, **settings: Any) -> SerfAgent:
+            agent = SerfAgent(
+                name, port=ports.take(), rpc_port=ports.take(), folder=tmp_path, **settings
+            )
+            return await stack.enter_async_context(agent)
+
+        yield start
+
+
+@pytest.fixture
+async def start_consul(tmp_path: Path, ports: Ports) -> AsyncIterator[StartConsul]:
+    """A function that starts one more genuine Consul agent, ended with the test."""
+    require("consul")
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(name: str, **settings: Any) -> ConsulAgent:
+            agent = ConsulAgent(name, ports=ports, folder=tmp_path / name, **settings)
+            return await stack.enter_async_context(agent)
+
+        yield start

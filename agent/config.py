@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config_rules import decode_key, find_problems, find_warnings
-from agent.flags import Flag, parse_flags
+from agent.config_rules import MISSING_DATA_DIR, decode_key, find_problems, find_warnings
+from agent.flags import FORMAT, Flag, parse_flags
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
@@ -40,6 +40,7 @@ __all__ = [
 AGENT_FLAGS: tuple[Flag, ...] = (
     *CONFIG_FLAGS,
     *(setting.as_flag() for setting in SETTINGS.values() if setting.flag),
+    FORMAT,
 )
 """Every flag of ``gossip agent``."""
 
@@ -110,6 +111,8 @@ class HttpConfig:
 
     allow_write_http_from: tuple[str, ...] = ()
     """Networks that may change state besides loopback, in CIDR form."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names in the Host header that are answered besides localhost and the agent's own addresses."""
     block_endpoints: tuple[str, ...] = ()
     """Path prefixes such as ``/v1/agent/join`` that answer 403."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
@@ -297,26 +300,31 @@ def parse(argv: Sequence[str]) -> AgentConfig:
     if parsed.args:
         errors.append(f"unexpected arguments: {' '.join(parsed.args)}")
     layers = Layers()
-    for path in _files(parsed.list("config-file"), parsed.list("config-dir"), errors):
+    for path in _files(parsed.given, errors):
         layers.add_file(path)
     layers.add_flags(parsed.values)
     errors += layers.errors
     try:
         config = _build(layers.values)
     except AgentConfigError as error:
-        errors += [f"{_origin(layers, key)}: {text}" for key, text in error.problems]
+        # A value that could not be read is missing now; that is no second mistake.
+        problems = [p for p in error.problems if not (errors and p == MISSING_DATA_DIR)]
+        errors += [f"{_origin(layers, key)}: {text}" for key, text in problems]
     if errors:
         raise AgentConfigError(errors)
     return config
 
 
-def _files(names: list[str], directories: list[str], errors: list[str]) -> Iterator[Path]:
-    yield from map(Path, names)
-    for name in directories:
-        try:
-            yield from config_files(Path(name))
-        except OSError as error:
-            errors.append(f"flag -config-dir: {name}: {error.strerror or error}")
+def _files(given: Sequence[tuple[str, Any]], errors: list[str]) -> Iterator[Path]:
+    """The files that flags name, directories unfolded, in the order of the command line."""
+    for flag, name in given:
+        if flag == "config-file":
+            yield Path(name)
+        elif flag == "config-dir":
+            try:
+                yield from config_files(Path(name))
+            except OSError as error:
+                errors.append(f"flag -config-dir: {name}: {error.strerror or error}")
 
 
 def _origin(layers: Layers, key: str) -> str:

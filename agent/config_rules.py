@@ -29,6 +29,7 @@ __all__ = ["decode_key", "find_problems", "find_warnings"]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
+MISSING_DATA_DIR = ("data_dir", "is required unless -dev is given")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -93,7 +94,7 @@ def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     if not config.disable_host_node_id:
         yield "disable_host_node_id", "node IDs derived from the host are not supported, only true"
     if not config.dev and not config.data_dir:
-        yield "data_dir", "is required unless -dev is given"
+        yield MISSING_DATA_DIR
     elif config.data_dir and Path(config.data_dir).exists() and not Path(config.data_dir).is_dir():
         yield "data_dir", f'"{config.data_dir}" is not a directory'
 

@@ -110,6 +110,7 @@ _ALL = (
     Setting("gossip_lan.suspicion_mult", Kind.INT),
     Setting("gossip_lan.retransmit_mult", Kind.INT),
     Setting("http_config.allow_write_http_from", Kind.TEXTS, "allow-write-http-from", "Network that may change state over HTTP, besides loopback.", "cidr"),
+    Setting("http_config.allow_hosts", Kind.TEXTS, "allow-host", "Name by which clients may reach the HTTP interface, besides localhost and the agent's addresses.", "name"),
     Setting("http_config.block_endpoints", Kind.TEXTS),
     Setting("http_config.response_headers", Kind.HEADERS),
     Setting("limits.http_max_conns_per_client", Kind.INT),
@@ -193,7 +194,8 @@ class Layers:
     def add_file(self, path: Path) -> None:
         """Merge one JSON file."""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE + 1)
         except OSError as error:
             self.errors.append(f"file {path}: {error.strerror or error}")
             return
@@ -201,9 +203,7 @@ class Layers:
             self.errors.append(f"file {path}: HCL is not supported, use JSON")
             return
         if len(data) > _MAX_FILE:
-            self.errors.append(
-                f"file {path}: {len(data)} bytes exceed the limit of {_MAX_FILE} bytes"
-            )
+            self.errors.append(f"file {path}: exceeds the limit of {_MAX_FILE} bytes")
             return
         duplicates: list[str] = []
 

@@ -428,9 +428,14 @@ class Cluster:
             logger.critical("a task of the gossip driver ended", exc_info=error)
 
     async def _receive(self) -> None:
-        while (packet := await self._datagrams.receive()) is not None:
-            self._inbox.put(*packet)
-            self._wake.set()
+        try:
+            while (packet := await self._datagrams.receive()) is not None:
+                self._inbox.put(*packet)
+                self._wake.set()
+        finally:
+            # Also when the loop ends without our being closed: asyncio-dgram's destructor would
+            # use a loop that is gone.
+            self._datagrams.close()
 
     async def _pump(self) -> None:
         node, loop = self.node, asyncio.get_running_loop()
@@ -480,7 +485,11 @@ class Cluster:
         try:
             async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
                 reader, writer = await asyncio.open_connection(ip, port)
-        except (OSError, TimeoutError) as error:
+        except ConnectionRefusedError:
+            exchange.refuse(self._clock())
+            self._wake.set()
+            return
+        except OSError as error:  # TimeoutError is one of them
             exchange.fail(str(error) or "timed out", self._clock())
             self._wake.set()
             return

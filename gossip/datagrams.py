@@ -17,6 +17,7 @@ import asyncio
 import ipaddress
 import socket
 from collections import Counter, deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import asyncio_dgram
@@ -137,7 +138,7 @@ class Datagrams:
             self._stream.close()
 
     async def _send_one(self, data: bytes, address: Address) -> None:
-        target = self._target(address)
+        target = _socket_address(self._family, *address)
         if target is None:
             self._stats["sends_refused"] += 1
             return
@@ -159,14 +160,6 @@ class Datagrams:
             else:
                 return
 
-    def _target(self, address: Address) -> tuple[Any, ...] | None:
-        ip, port = address
-        if not 1 <= port <= 65535:
-            return None
-        if self._family == socket.AF_INET:
-            return address if ":" not in ip else None
-        return (ip if ":" in ip else f"::ffff:{ip}", port, 0, 0)
-
     async def _reopen(self) -> None:
         self._stats["socket_reopened"] += 1
         attempt = 0
@@ -178,6 +171,20 @@ class Datagrams:
                 attempt += 1
             else:
                 return
+
+
+@lru_cache(maxsize=4096)
+def _socket_address(family: int, ip: str, port: int) -> tuple[Any, ...] | None:
+    """What a socket of this family takes for an address, or None when it must not see it."""
+    try:
+        parsed = ipaddress.ip_address(ip)
+    except ValueError:
+        return None  # a name would be resolved, on the loop
+    if not 1 <= port <= 65535:
+        return None
+    if family == socket.AF_INET:
+        return (ip, port) if parsed.version == 4 else None
+    return (ip if parsed.version == 6 else f"::ffff:{ip}", port, 0, 0)
 
 
 def outbound_ip(family: int = socket.AF_INET) -> str:

@@ -1,6 +1,6 @@
 """The graceful leave: the intent first, the farewell second, and answers until both are believed.
 
-    ALIVE --leave--> telling the intent --> telling the farewell --> propagating --> LEFT
+    ALIVE --leave--> telling the intent --> saying farewell, propagating --> LEFT
 
 The order matters to genuine agents: one that hears the farewell without the intent announces a
 failure. They pass an intent on at their ticks, so while one of them is in the pool the intent gets the
@@ -46,7 +46,6 @@ class Departure:
         self._node = node
         self._on_left = on_left
         self._timer: Timer | None = None
-        self._farewell_told = False
 
     def begin(self, now: float) -> None:
         """Tell everybody that we are about to leave."""
@@ -81,22 +80,12 @@ class Departure:
         self._node.membership.timers.call_at(now, self._say_farewell)
 
     def _say_farewell(self, now: float) -> None:
+        """Say that we are gone, but go on answering, so that nobody who missed it sees a failure."""
         membership = self._node.membership
         if membership.leaving:
-            return  # both the last copy and the timeout lead here
+            return  # both the last copy of the intent and the timeout lead here
         membership.timers.cancel(self._timer)
-        self._timer = membership.timers.call_at(
-            now + self._node.config.broadcast_timeout, self._propagate
-        )
-        membership.leave(now, self._propagate)
-
-    def _propagate(self, now: float) -> None:
-        """Go on answering for a while, so that nobody who missed the news sees a failure."""
-        if self._farewell_told:
-            return  # as above
-        self._farewell_told = True
-        membership = self._node.membership
-        membership.timers.cancel(self._timer)
+        membership.leave(now)
         alone = membership.table.alive == 0
         delay = 0.0 if alone else self._node.config.leave_propagate_delay
-        self._timer = membership.timers.call_at(now + delay, self._on_left)
+        membership.timers.call_at(now + delay, self._on_left)

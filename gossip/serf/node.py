@@ -24,6 +24,7 @@ from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
 from gossip.serf.pacing import EventPacer
 from gossip.serf.queries import Queries
+from gossip.serf.repair import EventRepair
 from gossip.serf.ring import EventRing, Verdict
 from gossip.serf.tags import encode_own_tags
 from gossip.swim.clock import LocalClock
@@ -139,6 +140,12 @@ class Node:
         self._notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
         self.queries = Queries(self)
+        self._repair = EventRepair(
+            self.ring,
+            self.event_clock,
+            self.membership.timers,
+            self.membership.state_exchange.exchange_with_anyone,
+        )
         self._departure: Departure | None = None
         now = self.enter(now)
         self.membership.start(now)
@@ -379,6 +386,7 @@ class Node:
             self._merge_intents(state, now)
             if join and ignore_old:
                 self.ring.min_time = max(self.ring.min_time, state.event_ltime)
+                self._repair.forget_before(state.event_ltime)
             self._merge_events(state, now)
 
     def ack_payload(self) -> bytes:
@@ -452,6 +460,7 @@ class Node:
     def _receive_event(self, event: UserEvent, now: float) -> bool:
         verdict = self.ring.offer(event, self.event_clock.time)
         if verdict is Verdict.NEW:
+            self._repair.received(event.ltime, now)
             self._notify(event, now)
             return True
         self.stats[f"events_{verdict.value}"] += 1

@@ -16,7 +16,7 @@ __all__ = ["EventPacer"]
 
 WINDOW = 0.125
 """Seconds; some windows' time is what an event may need to reach everybody under load."""
-RING_SHARE = 4
+RING_SHARE = 5
 """One window may use one of so many parts of the ring."""
 
 

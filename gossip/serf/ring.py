@@ -59,6 +59,14 @@ class EventRing:
         self._count += 1
         return Verdict.NEW
 
+    def first_hole(self, start: int, end: int, clock: int) -> int | None:
+        """The first time from `start` to `end` that has no event, of those that the ring can hold."""
+        for ltime in range(max(start, self.min_time, clock - self._size), end + 1):
+            slot = self._slots[ltime % self._size]
+            if slot is None or slot[0] < ltime:
+                return ltime
+        return None
+
     def snapshot(self) -> list[tuple[int, list[tuple[str, bytes]]]]:
         """All events held, by Lamport time, in slot order."""
         return [(slot[0], list(slot[1])) for slot in self._slots if slot is not None]

@@ -39,6 +39,9 @@ KEPT_SHARE = 4
 """One of so many copies is kept for the ticks."""
 MIN_PAUSE = 0.005
 """Out of tokens, wait at least so long: waking costs as much as sending."""
+TAIL_TICKS = 3
+"""When first copies have left at once, the last ones wait for up to so many ticks more: most of them
+then ride on probes and acks, and cost no packet."""
 BURST_TICKS = 10
 """How many ticks' worth of packets may leave at once after a quiet time."""
 
@@ -157,9 +160,11 @@ class Dissemination:
             return
         if self._tick is None:
             # The phase is random, as memberlist's ticks have: nodes must not answer in step.
-            share = self._rng.random()
+            ticks = 1 - self._rng.random()
+            if self._eager_limit:
+                ticks = 1 + TAIL_TICKS * ticks
             self._tick = self._timers.call_at(
-                now + self._config.gossip_interval * (share or 1.0), self._on_tick
+                now + self._config.gossip_interval * ticks, self._on_tick
             )
         if self._flush is None and self._eager_limit:
             self._flush = self._timers.call_at(now, self._on_flush)
@@ -222,6 +227,11 @@ class Dissemination:
         self._flush = None
         rate = self._rate()
         self._refill(rate, now)
+        if rate > self._base_rate and self._tick is not None:
+            # A backlog does not wait for probes to ride on.
+            self._timers.cancel(self._tick)
+            soon = now + self._config.gossip_nodes / rate
+            self._tick = self._timers.call_at(min(self._tick.at, soon), self._on_tick)
         fruitless = 0
         while (fewest := self._fewest_transmits()) is not None and fewest < self._eager_limit:
             if self._tokens < 1:

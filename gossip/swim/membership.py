@@ -112,7 +112,6 @@ class Membership:
         self._dials: list[Exchange] = []
         self._inbound = 0
         self._notices: list[str] = []
-        self._on_left: Callable[[float], None] | None = None
         self.own = Record(info, 0.0)  # replaced by the table's at the start
 
     # Inputs
@@ -187,14 +186,13 @@ class Membership:
         self.delegate.notify_update(self.own, now)
         self._tell_alive(self.own, None, now)
 
-    def leave(self, now: float, on_done: Callable[[float], None]) -> None:
-        """Say farewell: dead from ourselves. `on_done` is called when it has been told.
+    def leave(self, now: float) -> None:
+        """Say farewell: dead from ourselves, to `FAREWELL_FANOUT` members at once.
 
         We go on answering; the caller decides when to stop.
         """
         self.leaving = True
         self.prober.stop()
-        self._on_left = on_done
         self.handle_dead(Dead(self.own.incarnation, self.config.name, self.config.name), None, now)
 
     # Outputs
@@ -459,19 +457,9 @@ class Membership:
 
     def _say_farewell(self, dead: Dead, now: float) -> None:
         message = dead.encode()
-        on_left, self._on_left = self._on_left, None
-        if not self.table.alive:
-            if on_left is not None:
-                on_left(now)
-            return
         self.tell_all(message)
-        self.dissemination.membership.push(
-            message,
-            now,
-            subject=dead.node,
-            on_finished=on_left,
-            transmits=self.dissemination.farewell_transmits(),
-        )
+        transmits = self.dissemination.farewell_transmits()
+        self.dissemination.membership.push(message, now, subject=dead.node, transmits=transmits)
         self.dissemination.wake(now)
 
     def _declare_dead(self, name: str, now: float) -> None:

@@ -51,7 +51,7 @@ class StateExchange:
         if self._settling is None or not self._settling.pending:
             low, high = SETTLE_TIME
             at = now + low + (high - low) * self._membership.rng.random()
-            self._settling = self._membership.timers.call_at(at, self._exchange_with_anyone)
+            self._settling = self._membership.timers.call_at(at, self.exchange_with_anyone)
 
     def dial(
         self, address: Address, now: float, *, join: bool, ignore_old: bool = False
@@ -145,14 +145,15 @@ class StateExchange:
         self._membership.timers.call_at(at, self._on_interval)
 
     def _on_interval(self, now: float) -> None:
-        self._exchange_with_anyone(now)
+        self.exchange_with_anyone(now)
         membership = self._membership
         nodes = len(membership.table)
         # Large clusters exchange more rarely (memberlist's pushPullScale).
         scale = 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
         self._book(now + membership.config.push_pull_interval * scale)
 
-    def _exchange_with_anyone(self, now: float) -> None:
+    def exchange_with_anyone(self, now: float) -> None:
+        """Exchange states with a random alive member now."""
         membership = self._membership
         if not membership.leaving:
             for record in membership.table.choose(1, membership.is_reachable):

@@ -39,25 +39,29 @@ class News:
 
 
 _LOG = re.compile(
-    rb"serf: EventMember(Join|Leave|Failed): ([^\s/]+)"
-    rb"|Received event: user-event: (\S+)"
-    rb"|new event: event_name=(\S+)"
-    rb"|memberlist: Suspect (\S+) has failed"
+    rb"(?:(?<!wan: )serf: EventMember|: Member)(?P<change>Join|Leave|Left|Failed)(?:ed)?(?::| member=) ?(?P<member>[^\s/=]+)"
+    rb"|(?:Received event: user-event: |new event: event_name=|agent: event name=)(?P<event>\S+)"
+    rb"|memberlist: Suspect (?P<suspect>\S+) has failed"
 )
 _VIEW = {Kind.JOINED, Kind.LEFT, Kind.FAILED}
-_MEMBER = {b"Join": Kind.JOINED, b"Leave": Kind.LEFT, b"Failed": Kind.FAILED}
+_MEMBER = {
+    b"Join": Kind.JOINED,
+    b"Leave": Kind.LEFT,
+    b"Left": Kind.LEFT,
+    b"Failed": Kind.FAILED,
+}
 
 
 def log_news(at: float, lines: bytes) -> Iterable[News]:
-    """News in complete lines of a Serf or Consul log."""
+    """News in complete lines of a log: Serf's, Consul's (at level debug) or our agent's (likewise)."""
     for match in _LOG.finditer(lines):
-        change, member, serf_event, consul_event, suspect = match.groups()
+        change, member, event, suspect = match.group("change", "member", "event", "suspect")
         if change:
             yield News(at, _MEMBER[change], member.decode())
-        elif suspect:
-            yield News(at, Kind.SUSPECTED, suspect.decode())
+        elif event:
+            yield News(at, Kind.EVENT, event.decode())
         else:
-            yield News(at, Kind.EVENT, (serf_event or consul_event).decode())
+            yield News(at, Kind.SUSPECTED, suspect.decode())
 
 
 def json_news(_at: float, lines: bytes) -> Iterable[News]:
@@ -78,6 +82,11 @@ class NewsFeed:
         self._news: list[News] = []
         self._first: dict[Kind, dict[str, float]] = {kind: {} for kind in Kind}
         self._view: dict[str, Kind] = {}
+
+    def add(self, news: News) -> None:
+        """Take in one thing that the agent does not report itself."""
+        self._catch_up()
+        self._keep(news)
 
     def watch(self, at: float, output: bytes) -> None:
         """Keep what was just written; decoding waits until someone asks."""
@@ -108,7 +117,10 @@ class NewsFeed:
             lines, newline, self._rest = (self._rest + output).rpartition(b"\n")
             if newline:
                 for news in self._decode(at, lines):
-                    self._news.append(news)
-                    self._first[news.kind].setdefault(news.subject, news.at)
-                    if news.kind in _VIEW:
-                        self._view[news.subject] = news.kind
+                    self._keep(news)
+
+    def _keep(self, news: News) -> None:
+        self._news.append(news)
+        self._first[news.kind].setdefault(news.subject, news.at)
+        if news.kind in _VIEW:
+            self._view[news.subject] = news.kind

@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "-keep",
         type=Path,
         metavar="DIR",
-        help="put data and logs here, emptied at the start, and leave them",
+        help="put data and logs here, in place of those of the last run, and leave them",
     )
     parser.add_argument("-encrypt", metavar="KEY", help="base64 gossip key for all agents")
     parser.add_argument(
@@ -170,19 +170,24 @@ async def arrived(agents: Sequence[LocalAgent], event: str) -> None:
 
 async def follow(cluster: LocalCluster, screen: Screen) -> None:
     """Print every change of membership and every event, until cancelled or nobody runs any more."""
+    views = {agent.name: await agent.members() for agent in cluster.agents}
     screen.say(
         "following",
         "\nFollowing membership and events; Ctrl-C ends the cluster. Try, in another terminal:\n"
         f"  curl -X PUT -d v2 {cluster.agents[0].url}/v1/event/fire/deploy\n"
         f"  kill -9 {cluster.agents[-1].process.pid}\n",
     )
-    await asyncio.gather(follow_members(cluster, screen), follow_events(cluster, screen))
+    await asyncio.gather(follow_members(cluster, views, screen), follow_events(cluster, screen))
     screen.say("ended", "All agents have ended.")
 
 
-async def follow_members(cluster: LocalCluster, screen: Screen) -> None:
-    """Print what the agents say about each other when any of them changes its mind."""
-    views = {agent.name: await agent.members() for agent in cluster.running()}
+async def follow_members(
+    cluster: LocalCluster, views: dict[str, dict[str, int]], screen: Screen
+) -> None:
+    """Print what the agents say about each other when any of them changes its mind.
+
+    `views` is what each of them said before.
+    """
     while cluster.running():
         await asyncio.sleep(0.5)
         changes: dict[tuple[str, int], list[str]] = {}
@@ -248,8 +253,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 async def run(options: argparse.Namespace) -> None:
     """Start the cluster, show it and follow it."""
     screen = Screen(options.format)
-    if options.keep is not None and options.keep.exists():
-        shutil.rmtree(options.keep)
+    if options.keep is not None:
+        for earlier in options.keep.glob("node*"):
+            shutil.rmtree(earlier)
     settings: dict[str, Any] = {
         "folder": options.keep,
         "http_port": options.http_port,
@@ -266,9 +272,8 @@ async def run(options: argparse.Namespace) -> None:
         await show(cluster, screen)
         if not options.exit:
             await follow(cluster, screen)
-        async with screen.waiting("ending the agents"):
-            await cluster.close()
-    screen.say("done", "All agents ended; everything was seen.")
+    if options.exit:
+        screen.say("done", "All agents ended; everything was seen.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,6 +88,7 @@ class LocalAgent:
             answers,
             within=within,
             what=lambda: f"{self.name} answers at {self.url}{self.process.tail()}",
+            every=0.01,
         )
 
     async def restart(self, within: float = 10.0) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalCluster"]
 
 DEFAULT_COMMAND = (sys.executable, "-m", "agent")
-STOP_TIMEOUT = 5.0
 
 
 class LocalCluster:
@@ -159,15 +158,13 @@ class LocalCluster:
         return "".join(agent.process.tail(lines) for agent in self.agents)
 
     async def close(self) -> None:
-        """End every agent, release the ports and remove a temporary folder; safe to call again."""
+        """Kill every agent, release the ports and remove a temporary folder; safe to call again.
+
+        There is no farewell: nobody remains to hear it. `LocalAgent.leave` is the graceful way.
+        """
         try:
-            running = self.running()
-            for agent in running:
-                agent.process.resume()
-            await asyncio.gather(*(agent.process.stop(STOP_TIMEOUT) for agent in running))
+            await asyncio.gather(*(agent.process.close() for agent in self.agents))
         finally:
-            for agent in self.agents:
-                await agent.process.close()
             self._ports.close()
             if self._temporary:
                 shutil.rmtree(self.folder, ignore_errors=True)

@@ -19,14 +19,20 @@ StartSerf = Callable[..., Awaitable[SerfAgent]]
 StartConsul = Callable[..., Awaitable[ConsulAgent]]
 
 
-def require(peer: str) -> None:
-    """Skip without the genuine peer; with INTEROP=required its absence is a failure."""
+def require(peer: str) -> str:
+    """The peer's binary. Skip without the genuine peer; with INTEROP=required its absence is a failure."""
     try:
-        find_peer(peer)
+        return find_peer(peer)
     except PeerMissingError as error:
         if os.environ.get("INTEROP") == "required":
             pytest.fail(f"INTEROP=required, but {error}", pytrace=False)
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def genuine_serf() -> str:
+    """For tests that start Serf themselves: its binary."""
+    return require("serf")
 
 
 @pytest.fixture

@@ -15,8 +15,13 @@ MIB = 1 << 20
 
 
 async def measure(lab: Lab, system: str) -> Samples:
-    """Watch one quiet window; per agent, sent packets being received ones too."""
+    """Watch one quiet window; per agent, sent packets being received ones too.
+
+    memberlist's first push/pull comes one to two intervals (30 s each) after the start, so that the
+    window starts when as much time has passed.
+    """
     async with lab.pool(system) as pool:
+        await pool.quiet(lab.seconds, "warming up")
         pids = [agent.process.pid for agent in pool.agents]
         traffic, started = lab.read_traffic(), time.monotonic()
         before = {pid: cpu_seconds(pid) for pid in pids}

@@ -239,7 +239,7 @@ def test_every_serf_protocol_may_join(serf: int) -> None:
 
 def test_a_leaving_node_alone_with_the_departed_can_still_merge() -> None:
     rig = SwimRig()
-    rig.m.leave(rig.now, lambda _now: None)
+    rig.m.leave(rig.now)
 
     merge(rig, row("ann", Status.LEFT))
 

@@ -1,0 +1,118 @@
+"""The command ``gossip``: finds the command, runs it, and turns every outcome into an exit code.
+
+Modules of commands are imported only when they are used: the commands that ask a running agent have
+to answer fast and load neither asyncio nor the gossip layer.
+
+Exit codes: 0 success, 1 any error, 2 nothing matched (``members``), 127 no such command, 130
+interrupted. A command that follows changes and is interrupted has done its work: 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from agent.commands.base import FORMAT, CommandError, Context, check_flags, wants_json, write_error
+from agent.flags import UsageError, parse_flags, suggest
+
+TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.commands.base import Command
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "agent": "Run an agent",
+    "decode": "Show what a packet or stream of the gossip protocol says",
+    "event": "Fire a user event",
+    "events": "List the recent user events, or follow them",
+    "force-leave": "Put a failed member into the left state",
+    "info": "Show counters of the agent",
+    "join": "Make the agent join other members",
+    "keygen": "Make a gossip key",
+    "leave": "Make the agent leave its cluster and stop",
+    "members": "List the members of the cluster, or follow their changes",
+    "version": "Show the version",
+}
+
+_HELP = frozenset({"-h", "-help", "--help", "--h", "help"})
+_VERSION = frozenset({"-v", "-version", "--version", "--v"})
+NO_COMMAND = 127
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``gossip`` with these arguments (default: the process's own) and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What is left in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _run(args: list[str]) -> int:
+    if not args:
+        sys.stderr.write(_usage())
+        return NO_COMMAND
+    name, rest = args[0], args[1:]
+    if name in _HELP:
+        if rest and rest[0] in COMMANDS:
+            return _run_command(rest[0], ["-help"])
+        sys.stdout.write(_usage())
+        return 0
+    if name in _VERSION:
+        return _run_command("version", rest)
+    if name.startswith("-"):
+        return _run_command("agent", args)
+    if name not in COMMANDS:
+        message = f"there is no command {name}{suggest(name, COMMANDS)}"
+        write_error(message, as_json=wants_json(parse_flags((FORMAT,), rest)))
+        return NO_COMMAND
+    return _run_command(name, rest)
+
+
+def _run_command(name: str, argv: list[str]) -> int:
+    module = import_module(f"agent.commands.{name.replace('-', '_')}")
+    command: Command = module.COMMAND
+    flags = parse_flags(command.flags, argv)
+    if flags.on("help"):
+        sys.stdout.write(command.help())
+        return 0
+    context = Context(flags, argv)
+    try:
+        if not command.parses:
+            check_flags(flags)
+        return command.run(context)
+    except UsageError as error:
+        hint = f"see gossip {name} -help"
+        text = "\n".join(error.errors)
+        if context.json:
+            write_error(text, as_json=True, details={"Errors": error.errors})
+        else:
+            write_error(f"{text}\n{hint}", as_json=False)
+        return 1
+    except CommandError as error:
+        write_error(str(error), as_json=context.json, details=error.details)
+        return error.code
+    except KeyboardInterrupt:
+        return 0 if context.following else INTERRUPTED
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name.ljust(width)}  {text}" for name, text in COMMANDS.items())
+    return (
+        "Usage: gossip <command> [options]\n\n"
+        f"{lines}\n\n"
+        "`gossip <command> -help` shows the options of a command, with examples.\n"
+        "Options without a command are those of `gossip agent`: `gossip -dev` starts an agent.\n"
+    )

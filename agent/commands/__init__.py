@@ -1,0 +1,1 @@
+"""The commands of ``gossip``, one module each, imported only when the command is used."""

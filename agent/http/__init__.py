@@ -1,0 +1,1 @@
+"""The HTTP interface, one module per category of Consul's API."""

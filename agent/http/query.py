@@ -1,0 +1,96 @@
+"""What stands behind the question mark: parameters, consistency modes and blocking queries.
+
+Mistakes are reported in Consul's order (datacenter, token, consistency, wait and index), before
+anything about the path, and in Consul's words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from agent.durations import parse_duration
+from agent.http.errors import HttpError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_WAIT", "Blocking", "blocking", "parse_parameters", "unquote"]
+
+MAX_WAIT = 600.0
+"""Longest wait of a blocking query, seconds; longer ones are cut."""
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+_INDEX_LIMIT = 1 << 64
+
+
+@dataclass(slots=True, frozen=True)
+class Blocking:
+    """When to answer: at once with index 0, else once the index differs or `wait` seconds are over."""
+
+    index: int = 0
+    wait: float = MAX_WAIT
+
+
+def unquote(text: str) -> str:
+    """Undo percent-encoding once; bytes that are no UTF-8 become surrogates.
+
+    Raises:
+        ValueError: a percent sign without two hexadecimal digits.
+    """
+    if _BROKEN_ESCAPE.search(text):
+        raise ValueError(f"broken percent-encoding in {text[:60]!r}")
+    if "%" not in text:
+        return text
+    # The request line was read as UTF-8 with surrogates for other bytes.
+    data = unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "surrogateescape")
+
+
+def parse_parameters(query: str) -> dict[str, str]:
+    """The parameters of a query string; of a repeated one the first counts, as in Consul.
+
+    Raises:
+        HttpError: it cannot be decoded (500 without a text, as Consul answers).
+    """
+    parameters: dict[str, str] = {}
+    try:
+        for pair in query.split("&"):
+            if pair:
+                key, _, value = pair.replace("+", " ").partition("=")
+                parameters.setdefault(unquote(key), unquote(value))
+    except ValueError:
+        raise HttpError(500) from None
+    return parameters
+
+
+def blocking(parameters: Mapping[str, str], *, default: float = MAX_WAIT) -> Blocking:
+    """The blocking query that the parameters ask for.
+
+    Args:
+        parameters: from `parse_parameters`.
+        default: the wait in seconds when none, or one of zero or less, is given.
+
+    Raises:
+        HttpError: 400 with Consul's text.
+    """
+    if "stale" in parameters and "consistent" in parameters:
+        raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+    wait = 0.0
+    if text := parameters.get("wait"):
+        try:
+            wait = parse_duration(text)
+        except ValueError:
+            raise HttpError(400, "Invalid wait time") from None
+    index = _index(parameters.get("index") or "0")
+    return Blocking(index, min(wait, MAX_WAIT) if wait > 0 else default)
+
+
+def _index(text: str) -> int:
+    index = int(text) if _DIGITS.fullmatch(text) else _INDEX_LIMIT
+    if index >= _INDEX_LIMIT:
+        raise HttpError(400, "Invalid index")
+    return index

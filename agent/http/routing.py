@@ -1,0 +1,231 @@
+"""From a request line to a handler: paths in one form, routes, and the methods they take."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from agent.http.errors import HttpError
+from agent.http.query import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+
+    from agent.agent import Agent
+
+__all__ = ["NOTHING", "Call", "Methods", "Reply", "Route", "Router", "Target"]
+
+NOTHING: Final = object()
+"""The data of a reply without a body; None is JSON's null."""
+
+
+class Methods(enum.Enum):
+    """What a kind of endpoint answers to: by default, and in strict mode as modern Consul does."""
+
+    READ = enum.auto()
+    CONTROL = enum.auto()
+    """Changes state, and is a GET in Consul's first API."""
+    UPDATE = enum.auto()
+    """Changes state; never a GET, which browsers send ahead of their users."""
+
+    def allowed(self, *, strict: bool) -> tuple[str, ...]:
+        """The methods, in the order of the Allow header."""
+        return (_STRICT if strict else _DEFAULT)[self]
+
+
+_DEFAULT = {
+    Methods.READ: ("GET", "HEAD"),
+    Methods.CONTROL: ("PUT", "GET", "POST"),
+    Methods.UPDATE: ("PUT",),
+}
+_STRICT = {
+    Methods.READ: ("GET",),
+    Methods.CONTROL: ("PUT",),
+    Methods.UPDATE: ("PUT",),
+}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, parsed: what a handler gets.
+
+    Attributes:
+        agent: whom to ask.
+        rest: what follows a prefix route, decoded.
+        parameters: of the query string, decoded.
+        read_body: awaits the body; raises `HttpError` 413 above the given number of bytes, 408 when
+            it is slow.
+        headers: of the request.
+    """
+
+    agent: Agent
+    rest: str
+    parameters: Mapping[str, str]
+    read_body: Callable[[int], Awaitable[bytes]]
+    headers: Mapping[str, str]
+
+    def has(self, name: str) -> bool:
+        """Tell whether a parameter is there, with a value or without."""
+        return name in self.parameters
+
+    def get(self, name: str) -> str:
+        """The value of a parameter, empty when there is none."""
+        return self.parameters.get(name, "")
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a handler answers: JSON of `data`, or a line of text, which may be empty.
+
+    Attributes:
+        data: the value, or a function that makes it.
+        version: when it is not None, the answers of this endpoint with an equal version have equal
+            data, and the JSON is made once for all clients that wait for it.
+    """
+
+    data: Any = NOTHING
+    headers: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    version: Hashable = None
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """One endpoint. A path that ends in a slash takes whatever follows it.
+
+    Attributes:
+        blocks: the request may wait for a change, see `agent.http.query.blocking`.
+    """
+
+    path: str
+    methods: Methods
+    handler: Callable[[Call], Awaitable[Reply]]
+    blocks: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """It changes state."""
+        return self.methods is not Methods.READ
+
+
+@dataclass(slots=True, frozen=True)
+class Target:
+    """A request target in one form.
+
+    Attributes:
+        host: from a target in absolute form, else empty.
+        path: decoded once, begins with a slash.
+        query: not decoded.
+    """
+
+    host: str
+    path: str
+    query: str
+
+    @classmethod
+    def parse(cls, target: str) -> Target:
+        """Take a request target apart.
+
+        Raises:
+            HttpError: 400 for what is neither a path nor an http URL, for broken percent-encoding
+                and for characters that cannot be printed.
+        """
+        host = ""
+        if not target.startswith("/"):
+            host, target = _absolute(target)
+        raw, _, query = target.partition("?")
+        try:
+            path = unquote(raw)
+        except ValueError:
+            raise HttpError(400, "400 Bad Request") from None
+        if not all(c.isprintable() or "\udc80" <= c <= "\udcff" for c in path):
+            raise HttpError(400)
+        return cls(host, path, query)
+
+    def check_clean(self) -> None:
+        """Send clients with empty or dotted path segments to the path without them, as Go does.
+
+        Raises:
+            HttpError: 301.
+        """
+        segments: list[str] = []
+        for segment in self.path.split("/"):
+            if segment == "..":
+                del segments[-1:]
+            elif segment not in {"", "."}:
+                segments.append(segment)
+        clean = "/" + "/".join(segments)
+        if self.path.endswith("/") and clean != "/":
+            clean += "/"
+        if clean != self.path:
+            raise self.redirect(clean)
+
+    def redirect(self, path: str) -> HttpError:
+        """The answer that sends the client to another path, with the same query."""
+        location = quote(path, safe="/:@!$&'()*+,;=~", errors="surrogateescape")
+        if self.query:
+            location += f"?{self.query}"
+        return HttpError(301, headers={"Location": location})
+
+
+def _absolute(target: str) -> tuple[str, str]:
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in {"http", "https"} or not url.netloc:
+        raise HttpError(400, "400 Bad Request")
+    return url.netloc, (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+class Router:
+    """Finds the route of a path, and judges the method."""
+
+    def __init__(self, routes: Iterable[Route], *, strict: bool = False) -> None:
+        self._exact: dict[str, Route] = {}
+        prefixes: list[Route] = []
+        for route in routes:
+            if route.path.endswith("/") and route.path != "/":
+                prefixes.append(route)
+            else:
+                self._exact[route.path] = route
+        # The longest first, so that a route inside another one wins.
+        self._prefixes = sorted(prefixes, key=lambda route: -len(route.path))
+        self._strict = strict
+
+    def find(self, target: Target) -> tuple[Route, str]:
+        """The route of a target and what follows its prefix.
+
+        Raises:
+            HttpError: 404, or 301 to a prefix route named without its slash.
+        """
+        path = target.path
+        if route := self._exact.get(path):
+            return route, ""
+        for route in self._prefixes:
+            if path.startswith(route.path):
+                return route, path[len(route.path) :]
+            if path == route.path[:-1]:
+                raise target.redirect(route.path)
+        if "/v1/" in path:
+            raise HttpError(404, "Invalid URL path: not a recognized HTTP API endpoint")
+        raise HttpError(
+            404,
+            "Invalid URL path: if attempting to use the HTTP API,"
+            " ensure the path starts with '/v1/'",
+        )
+
+    def allow(self, route: Route) -> dict[str, str]:
+        """The header that lists the methods of a route."""
+        return {"Allow": ",".join(("OPTIONS", *route.methods.allowed(strict=self._strict)))}
+
+    def check_method(self, route: Route, method: str) -> None:
+        """Let a method through that the route takes.
+
+        Raises:
+            HttpError: 405.
+        """
+        if method not in route.methods.allowed(strict=self._strict):
+            raise HttpError(405, f"method {method} not allowed", self.allow(route))

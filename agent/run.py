@@ -1,0 +1,250 @@
+"""The life of an agent's process: start, banner, signals, exit code.
+
+    SIGINT    leave, unless skip_leave_on_interrupt      SIGTERM   leave if leave_on_terminate
+    SIGHUP    read the configuration again               a second SIGINT or SIGTERM: stop at once
+
+Exit code 0 means that the agent left gracefully; anything else is 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.agent import Agent
+from agent.http.app import HttpServer
+from agent.logs import LogHandler, Value, level_of, quiet_loop, set_up
+from agent.node_id import ensure_node_id
+from agent.version import REVISION, VERSION
+from gossip.errors import ConfigError, GossipError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.config import AgentConfig
+
+__all__ = ["banner", "run"]
+
+log = logging.getLogger(__name__)
+
+LEAVE_TIMEOUT = 15.0
+"""Seconds for a graceful leave, which takes the broadcast timeout and the propagate delay at most."""
+LOCK_FILE = "agent.lock"
+
+
+def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None) -> int:
+    """Run an agent until it is told to stop; returns the exit code of the process.
+
+    Args:
+        config: its settings.
+        reload: reads them again, for SIGHUP; None when they come from nowhere.
+
+    Raises:
+        GossipError: it could not start; the text says why.
+    """
+    handler = set_up(config.log_level, secrets=[config.encrypt, config.acl_token])
+    try:
+        with _data_dir(config), _pid_file(config.pid_file):
+            node_id = ensure_node_id(config)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                return runner.run(_run(config, node_id, handler, reload))
+    finally:
+        handler.open()
+
+
+async def _run(
+    config: AgentConfig,
+    node_id: str,
+    handler: LogHandler,
+    reload: Callable[[], AgentConfig] | None,
+) -> int:
+    return await _Process(config, node_id, handler, reload).run()
+
+
+class _Process:
+    """One run: what the signals and the agent may end."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        node_id: str,
+        handler: LogHandler,
+        reload: Callable[[], AgentConfig] | None,
+    ) -> None:
+        self._config = config
+        self._handler = handler
+        self._reload = reload
+        self._agent = Agent(config, node_id)
+        self._http = HttpServer(self._agent)
+        self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(quiet_loop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        try:
+            await self._start()
+            return await self._wait()
+        finally:
+            await self._http.close()
+            await self._agent.stop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    async def _start(self) -> None:
+        for warning in self._config.warnings():
+            log.warning("%s", warning)
+        try:
+            await self._agent.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        try:
+            await self._http.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the HTTP address: {error}") from error
+        await self._agent.join_configured()
+        self._handler.open(banner(self._agent, self._http.addresses))
+
+    async def _wait(self) -> int:
+        """Until a signal or the agent itself ends the run."""
+        while True:
+            number = await self._signal_or_end()
+            if number is None:
+                return self._agent.finished.result()
+            log.info("caught signal=%s", number.name)
+            if number is signal.SIGHUP:
+                self._read_again()
+            elif self._leaves_on(number):
+                return await self._leave()
+            else:
+                return 1
+
+    async def _signal_or_end(self) -> signal.Signals | None:
+        waiting = asyncio.ensure_future(self._signals.get())
+        ends: set[asyncio.Future[signal.Signals] | asyncio.Future[int]]
+        ends = {waiting, self._agent.finished}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if self._agent.finished.done() and not waiting.done():
+            waiting.cancel()
+            return None
+        return waiting.result()
+
+    def _leaves_on(self, number: signal.Signals) -> bool:
+        if number is signal.SIGINT:
+            return not self._config.skip_leave_on_interrupt
+        return self._config.leave_on_terminate
+
+    async def _leave(self) -> int:
+        """Leave; a second signal or too long a time ends it with exit code 1."""
+        leaving = asyncio.ensure_future(self._agent.leave())
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                while not self._agent.finished.done():
+                    number = await self._signal_or_end()
+                    if number is not None and number is not signal.SIGHUP:
+                        log.warning("second signal, stopping before the leave is told")
+                        return 1
+        except TimeoutError:
+            log.warning("the leave took longer than seconds=%g", LEAVE_TIMEOUT)
+            return 1
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        return self._agent.finished.result()
+
+    def _read_again(self) -> None:
+        """Take over what can change while the agent runs: the log level."""
+        if self._reload is None:
+            log.warning("there is no configuration to read again")
+            return
+        try:
+            config = self._reload()
+            logging.getLogger().setLevel(level_of(config.log_level))
+        except (GossipError, ValueError) as error:
+            log.error("configuration not read again error=%s", Value(error))
+            return
+        log.info("configuration read again log_level=%s", config.log_level)
+
+
+def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
+    """What is printed once the agent runs; orchestrators wait for the first line."""
+    config = agent.config
+    member = agent.cluster.local_member()
+    port = http[0][1] if http else -1
+    encrypt = "true" if config.encrypt else "false"
+    server = "true" if config.server else "false"
+    bootstrap = "true" if config.bootstrap else "false"
+    rows = {
+        "Version": f"{VERSION} ({REVISION})",
+        "Node ID": agent.node_id,
+        "Node name": config.node_name,
+        "Datacenter": config.datacenter,
+        "Server": f"{server} (bootstrap: {bootstrap})",
+        "Client Addr": f"{' '.join(config.http_binds) or 'none'} (HTTP: {port}, HTTPS: -1, DNS: -1)",
+        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {config.ports.serf_wan})",
+        "Encrypt": f"Gossip: {encrypt}, TLS-Outgoing: false, TLS-Incoming: false",
+    }
+    lines = [f"{key:>18}: {value}" for key, value in rows.items()]
+    return [
+        "==> Consul agent running!",
+        *lines,
+        "",
+        "==> Log data will now stream in as it occurs:",
+        "",
+    ]
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop when it is installed: a third less CPU per packet."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+@contextlib.contextmanager
+def _data_dir(config: AgentConfig) -> Iterator[None]:
+    """Make the data directory and hold its lock: two agents in one would share an identity."""
+    if not config.data_dir:
+        yield
+        return
+    path = Path(config.data_dir)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot use data_dir {path}: {error.strerror or error}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"data_dir {path} is in use by another agent") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _pid_file(name: str) -> Iterator[None]:
+    """Write our process id to a file, and remove the file in the end."""
+    if not name:
+        yield
+        return
+    path = Path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{os.getpid()}", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"cannot write pid_file {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

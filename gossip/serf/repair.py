@@ -1,0 +1,82 @@
+"""Repair: a hole in the event times tells that an event was missed, and asks for it.
+
+Lamport times of events are handed out without gaps: whoever fires takes the clock's value and moves it
+on by one. So a time that stays empty in our ring, while later ones are filled, is an event that gossip
+failed to bring here (a few copies in a million do). Serf finds it at the next push/pull, half a minute
+later; we ask a member soon, a few times, and then take it that there was none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gossip.serf.lamport import LamportClock
+    from gossip.serf.ring import EventRing
+    from gossip.swim.timers import Timers
+
+__all__ = ["EventRepair"]
+
+PATIENCE = 0.25
+"""Gossip has so long to fill a hole before somebody is asked, seconds; and between two requests."""
+MAX_REQUESTS = 3
+"""So many members are asked about one hole."""
+
+
+class EventRepair:
+    """Watches the ring for holes.
+
+    Args:
+        ring: recent events.
+        clock: the event clock.
+        timers: where looks are booked.
+        ask: begins a state exchange with a random member.
+    """
+
+    def __init__(
+        self,
+        ring: EventRing,
+        clock: LamportClock,
+        timers: Timers,
+        ask: Callable[[float], None],
+    ) -> None:
+        self._ring = ring
+        self._clock = clock
+        self._timers = timers
+        self._ask = ask
+        self._newest = clock.time - 1
+        self._settled = self._newest  # no hole up to here, or none that anybody could fill
+        self._watching = False
+
+    def received(self, ltime: int, now: float) -> None:
+        """An event of this time is in the ring."""
+        if ltime > self._newest + 1 and not self._watching:
+            self._watch(now, asked=0, upto=ltime)
+        self._newest = max(self._newest, ltime)
+
+    def forget_before(self, ltime: int) -> None:
+        """Events before this time are not wanted."""
+        self._settled = max(self._settled, ltime - 1)
+        self._newest = max(self._newest, ltime - 1)
+
+    def _watch(self, now: float, *, asked: int, upto: int) -> None:
+        def look(now: float) -> None:
+            self._look(now, asked=asked, upto=upto)
+
+        self._watching = True
+        self._timers.call_at(now + PATIENCE, look)
+
+    def _look(self, now: float, *, asked: int, upto: int) -> None:
+        self._watching = False
+        hole = self._ring.first_hole(self._settled + 1, upto, self._clock.time)
+        if hole is not None and asked < MAX_REQUESTS:
+            self._settled = hole - 1
+            self._ask(now)
+            self._watch(now, asked=asked + 1, upto=upto)
+            return
+        self._settled = upto
+        later = self._ring.first_hole(upto + 1, self._newest, self._clock.time)
+        if later is not None:
+            self._watch(now, asked=0, upto=self._newest)

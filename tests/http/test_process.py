@@ -1,0 +1,268 @@
+"""The agent as a process: banner, signals, exit codes, files."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RUN = (
+    "import sys\n"
+    "from agent.config import parse\n"
+    "from agent.run import run\n"
+    "from gossip.errors import GossipError\n"
+    "try:\n"
+    "    sys.exit(run(parse(sys.argv[1:]), reload=lambda: parse(sys.argv[1:])))\n"
+    "except GossipError as error:\n"
+    "    sys.exit(f'error: {error}')\n"
+)
+
+
+class Process:
+    """A started agent and what it printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def until(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+        """Read output until a line matches."""
+        deadline = time.monotonic() + seconds
+        assert self.process.stdout is not None
+        while time.monotonic() < deadline:
+            line = self.process.stdout.readline()
+            assert line, f"ended without {pattern!r}: {self.lines} {self.process.stderr}"
+            self.lines.append(line.rstrip("\n"))
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
+
+    @property
+    def port(self) -> int:
+        for line in self.lines:
+            if found := re.search(r"HTTP: (\d+)", line):
+                return int(found[1])
+        raise AssertionError(self.lines)
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own agent
+            return answer.status, answer.read().decode()
+
+    def end(self, number: signal.Signals | None = None) -> tuple[int, str, str]:
+        """Exit code, rest of the output and what came on stderr, after a signal if one is given."""
+        if number is not None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def started(*argv: str) -> Iterator[Process]:
+    """An agent on ports of the system's choice."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield Process(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def client(tmp_path: Path, *argv: str) -> list[str]:
+    return ["-bind=127.0.0.1", f"-data-dir={tmp_path / 'data'}", "-node=web-1", *argv]
+
+
+def test_the_banner_comes_first_and_names_everything(tmp_path: Path) -> None:
+    with started(*client(tmp_path)) as agent:
+        agent.until("==> Log data will now stream in as it occurs:")
+        assert agent.lines[0] == "==> Consul agent running!"
+        text = "\n".join(agent.lines)
+        for pattern in (
+            r"Node name: web-1$",
+            r"Datacenter: dc1$",
+            r"Server: false \(bootstrap: false\)$",
+            r"Client Addr: 127\.0\.0\.1 \(HTTP: \d+, ",
+            r"Cluster Addr: 127\.0\.0\.1 \(LAN: \d+, WAN: -1\)$",
+            r"Encrypt: Gossip: false",
+        ):
+            assert re.search(pattern, text, re.MULTILINE), pattern
+        assert agent.get("/v1/status/leader") == (200, '""')
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_h12_a_client_leaves_on_either_signal_with_code_0_and_a_clean_stderr(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with started(*client(tmp_path)) as agent:
+        agent.until("Log data")
+        agent.get("/v1/agent/self")
+        code, out, err = agent.end(number)
+        assert (code, err) == (0, "")
+        assert "leaving the pool" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_stays_a_member_and_stops_with_code_1(number: signal.Signals) -> None:
+    with started("-dev") as agent:
+        agent.until("Log data")
+        code, out, err = agent.end(number)
+        assert (code, err) == (1, "")
+        assert "leaving the pool" not in out
+
+
+def test_h12_stopping_with_blocked_and_idle_connections_leaves_stderr_clean(
+    tmp_path: Path,
+) -> None:
+    with started("-dev") as agent:
+        agent.until("Log data")
+        with (
+            socket.create_connection(("127.0.0.1", agent.port)) as blocked,
+            socket.create_connection(("127.0.0.1", agent.port)) as silent,
+        ):
+            blocked.sendall(b"GET /v1/event/list?index=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            silent.sendall(b"GET")
+            agent.get("/v1/agent/self")
+            began = time.monotonic()
+            code, _, err = agent.end(signal.SIGTERM)
+        assert (code, err) == (1, "")
+        assert time.monotonic() - began < 5
+
+
+def test_a_second_signal_stops_at_once_with_code_1(tmp_path: Path) -> None:
+    with started(*client(tmp_path, "-log-level=debug")) as agent:
+        agent.until("Log data")
+        agent.process.send_signal(signal.SIGINT)
+        agent.until("leaving the pool")
+        began = time.monotonic()
+        code, out, err = agent.end(signal.SIGINT)
+        assert (code, err) == (1, "")
+        assert "second signal" in out
+        assert time.monotonic() - began < 2.5  # less than a leave takes
+
+
+def test_a_leave_over_http_ends_the_process_with_code_0(tmp_path: Path) -> None:
+    with started(*client(tmp_path)) as agent:
+        agent.until("Log data")
+        assert agent.get("/v1/agent/leave", "PUT") == (200, "")
+        code, _, err = agent.end()
+        assert (code, err) == (0, "")
+
+
+def test_hup_reads_the_log_level_again_and_keeps_running(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"log_level": "INFO"}')
+    with started(*client(tmp_path, f"-config-file={settings}")) as agent:
+        agent.until("Log data")
+        settings.write_text('{"log_level": "DEBUG"}')
+        agent.process.send_signal(signal.SIGHUP)
+        agent.until("configuration read again log_level=DEBUG")
+        agent.get("/v1/agent/self")
+        agent.until("method=GET url=/v1/agent/self")
+        settings.write_text("{")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.until("configuration not read again")
+        assert agent.get("/")[0] == 200
+
+
+def test_a_start_join_that_reaches_nobody_ends_with_code_1(tmp_path: Path) -> None:
+    with started(*client(tmp_path, "-join=127.0.0.1:1")) as agent:
+        code, out, err = agent.end()
+        assert code == 1
+        assert "Failed to join 127.0.0.1:1" in err
+        assert "agent running" not in out
+
+
+def test_a_retry_join_that_is_exhausted_ends_with_code_1(tmp_path: Path) -> None:
+    argv = ("-retry-join=127.0.0.1:1", "-retry-max=2", "-retry-interval=50ms")
+    with started(*client(tmp_path, *argv)) as agent:
+        code, out, err = agent.end()
+        assert (code, err) == (1, "")
+        assert "==> Consul agent running!" in out
+        assert "join failed attempt=2" in out
+
+
+def test_a_busy_port_ends_with_code_1_and_its_reason(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        for flag, which in (("-http-port", "HTTP"), ("-serf-lan-port", "gossip")):
+            with started(*client(tmp_path, f"{flag}={port}")) as agent:
+                code, _, err = agent.end()
+                assert code == 1
+                assert f"cannot bind the {which} address" in err
+                assert "Traceback" not in err
+
+
+def test_the_data_directory_is_made_and_locked(tmp_path: Path) -> None:
+    with started(*client(tmp_path)) as first:
+        first.until("Log data")
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "data" / "node-id").exists()
+        with started(*client(tmp_path)) as second:
+            code, _, err = second.end()
+            assert code == 1
+            assert "in use by another agent" in err
+        assert first.get("/")[0] == 200
+        assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    with started(*client(tmp_path)) as third:  # the lock of a killed process is free
+        third.until("Log data")
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with started(*client(tmp_path), f"-data-dir={tmp_path / 'file' / 'data'}") as agent:
+        code, _, err = agent.end()
+        assert code == 1
+        assert f"cannot use data_dir {tmp_path / 'file' / 'data'}" in err
+
+
+def test_the_pid_file_is_there_while_the_agent_runs(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "agent.pid"
+    with started("-dev", f"-pid-file={path}") as agent:
+        agent.until("Log data")
+        assert int(path.read_text()) == agent.process.pid
+        agent.end(signal.SIGTERM)
+    assert not path.exists()
+
+
+def test_a_public_bind_without_a_key_is_warned_about(tmp_path: Path) -> None:
+    argv = ("-advertise=8.8.8.8",)
+    with started(*client(tmp_path, *argv)) as agent:
+        agent.until(r"\[WARN\].*gossip is not encrypted")
+    with started(*client(tmp_path, *argv, "-encrypt=cg8StVXbQJ0gPvMd9o7yrg==")) as agent:
+        agent.until("Log data")
+        agent.get("/")
+        _, out, err = agent.end(signal.SIGTERM)
+        assert "not encrypted" not in out
+        assert "cg8StVXbQJ0gPvMd9o7yrg" not in out + err
+
+
+def test_nothing_is_loaded_before_it_is_needed() -> None:
+    code = (
+        "import sys, agent.run\n"
+        "early = {'re2', 'cryptography', 'uvloop', 'aiohttp.web', 'logging.handlers'}\n"
+        "print(sorted(early & set(sys.modules)))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=20
+    )
+    assert found.stdout == "[]\n"

@@ -163,7 +163,21 @@ def test_confirmations_beyond_those_wanted_are_not_passed_on() -> None:
     assert rig.news() == []
 
 
-def test_a_late_confirmation_declares_dead_at_once_and_is_no_stall() -> None:
+def test_r02_a_suspect_is_told_itself_before_we_declare_it_dead() -> None:
+    rig = with_member("ann", Status.SUSPECT, 5)  # by bob, four seconds
+    rig.m.prober.stop()
+
+    rig.advance(3.6)
+    ((data, to),) = rig.m.take_packets()
+    rig.hear(alive("ann", 6))
+    rig.advance(10)
+
+    assert rig.packet_codec.decode(data) == [Suspect(5, "ann", "me").encode()]
+    assert (data[0], to) == (12, address_of("ann"))  # with a checksum
+    assert rig.status("ann") is Status.ALIVE
+
+
+def test_a_late_confirmation_declares_dead_soon_and_is_no_stall() -> None:
     rig = with_member("ann", Status.ALIVE, 5, others=tuple("bcdefghi"))
     rig.m.prober.stop()
     rig.hear(Suspect(5, "ann", "b"))
@@ -172,7 +186,7 @@ def test_a_late_confirmation_declares_dead_at_once_and_is_no_stall() -> None:
     rig.hear(Suspect(5, "ann", "c"))
 
     assert rig.m.timers.next_at() == rig.now  # not in the past
-    rig.m.handle_timeout(rig.now)
+    rig.advance(0.5)
     assert rig.status("ann") is Status.DEAD
 
 

@@ -340,6 +340,7 @@ class Membership:
         """Somebody is accused of not answering."""
         record = self._accused(suspect)
         if record is None:
+            self._remind(suspect, source)
             return
         if suspect.node in self._suspicions:
             if self._suspicions.confirm(suspect.node, suspect.sender, now):
@@ -441,6 +442,16 @@ class Membership:
             self.dissemination.ring.add(record)
             if len(self.dissemination):
                 self.dissemination.wake(now)
+
+    def _remind(self, suspect: Suspect, source: Address | None) -> None:
+        """An accuser that tells us itself, but of the past, has missed our refutation."""
+        own = self.own
+        stale = suspect.node == own.info.name and suspect.incarnation < own.incarnation
+        if stale and source is not None and not self.leaving:
+            accuser = self.member_at(suspect.sender, source)
+            if accuser is not None:
+                crc = accuser.info.protocol_max >= 5
+                self.send_packet([self._alive(own)], source, crc=crc)
 
     def _refute(self, incarnation: int, now: float) -> None:
         self.own.incarnation = max(self.own.incarnation, incarnation) + 1

@@ -164,6 +164,18 @@ def test_r05_g10_loss_in_all_directions_makes_no_failures(loss: float) -> None:
     assert failures(hosts) == []
 
 
+@pytest.mark.parametrize("seed", [2, 8])
+def test_r05_g10_refutations_reach_their_accusers_without_tcp_too(seed: int) -> None:
+    pool = Pool(seed=seed, tcp_ping=False)
+    hosts = pool.joined(8)
+
+    pool.loss = 0.2
+    pool.run(240)
+
+    assert sum(host.node.stats["suspected"] for host in hosts) > 100
+    assert failures(hosts) == []
+
+
 def test_g10_a_pool_comes_together_again_after_half_of_everything_was_lost() -> None:
     pool = Pool(seed=9)
     pool.joined(8)

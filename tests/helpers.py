@@ -64,7 +64,7 @@ class Pool:
         self.packets_sent = 0
         self.bytes_sent = 0
         self.trace: list[tuple[float, str, str, bytes]] = []
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
         self._added = 0
 
@@ -108,7 +108,7 @@ class Pool:
         hosts = self.add_many(count, **settings)
         for host in hosts[1:]:
             self.join(host, hosts[0])
-        self.run_until(lambda: all(self.sees_all_alive(h) for h in hosts), 20)
+        self.run_until(lambda: all(map(self.sees_all_alive, hosts)), 20, every=0.02)
         return hosts
 
     def fire(self, host: Host, name: str, payload: bytes = b"", **options: Any) -> int:
@@ -141,13 +141,21 @@ class Pool:
             self.step()
         self.now = end
 
-    def run_until(self, condition: Callable[[], bool], limit: float) -> float:
-        """Step until the condition holds; returns the time that took, fails after `limit`."""
+    def run_until(
+        self, condition: Callable[[], bool], limit: float, *, every: float = 0.0
+    ) -> float:
+        """Step until the condition holds; returns the time that took, fails after `limit`.
+
+        `every` says how often to look, for conditions that cost more than a step.
+        """
         start = self.now
         while not condition():
             assert self._heap, "nothing is left to happen"
             assert self._heap[0][0] <= start + limit, f"not true after {limit} s"
-            self.step()
+            if every:
+                self.run(every)
+            else:
+                self.step()
         return self.now - start
 
     def step(self) -> None:
@@ -155,7 +163,7 @@ class Pool:
         self.now = max(self.now, at)
         action()
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[[], object]) -> None:
         self._sequence += 1
         heappush(self._heap, (when, self._sequence, action))
 

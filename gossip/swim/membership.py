@@ -332,6 +332,7 @@ class Membership:
                 self.stats["name_conflicts"] += 1
                 self.delegate.notify_conflict(record.info, info, now)
                 return
+            record.former = max(record.former, record.incarnation)
         elif not supersedes(Status.ALIVE, alive.incarnation, record.status, record.incarnation):
             return
         self._accept_alive(record, info, alive.incarnation, source, now)
@@ -400,7 +401,14 @@ class Membership:
             self.stats["accusations_refused"] += 1
             return None
         record = self.table.get(news.node)
-        return record if record is not None and news.incarnation >= record.incarnation else None
+        if record is None or news.incarnation < record.incarnation:
+            return None
+        if news.incarnation <= record.former and (
+            news.incarnation > record.incarnation or news.sender == news.node
+        ):
+            self.stats["accusations_of_a_former_life"] += 1
+            return None
+        return record
 
     def _may_move(self, record: Record, now: float) -> bool:
         """Whether a name may be taken over from another address."""

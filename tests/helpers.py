@@ -32,6 +32,10 @@ class Host:
         self.running = True
         self.paused_until = 0.0
         self.wake_at: float | None = None
+        self.heard: tuple[float, int] = (
+            0.0,
+            0,
+        )  # when it got its last packet, and how deep that was
 
     @property
     def name(self) -> str:
@@ -64,6 +68,9 @@ class Pool:
         self.packets_sent = 0
         self.bytes_sent = 0
         self.trace: list[tuple[float, str, str, bytes]] = []
+        self.depths: list[int] = []
+        """For each packet of the trace, how long the chain is of packets that led to it: it follows
+        from the one that its sender got at the very same moment."""
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
         self._added = 0
@@ -197,6 +204,7 @@ class Pool:
 
     def inject(self, host: Host, data: bytes, source: Address = ("10.9.9.9", 7946)) -> None:
         """Deliver a packet from nowhere, now."""
+        host.heard = (self.now, 0)
         host.node.receive_packet(data, source, self.now)
         self.drain(host)
 
@@ -221,16 +229,20 @@ class Pool:
         target = self.by_address.get(address)
         if target is None or self._lost(source, target):
             return
+        heard_at, depth = source.heard
+        depth = depth + 1 if heard_at == self.now else 1
         self.trace.append((self.now, source.name, target.name, data))
-        self.at(self.now + delay, lambda: self._deliver(source, target, data))
+        self.depths.append(depth)
+        self.at(self.now + delay, lambda: self._deliver(source, target, data, depth))
 
-    def _deliver(self, source: Host, target: Host, data: bytes) -> None:
+    def _deliver(self, source: Host, target: Host, data: bytes, depth: int) -> None:
         if not target.running:
             return
         if target.paused_until > self.now:
             if self.buffers:  # they are read right after waking
-                self.at(target.paused_until, lambda: self._deliver(source, target, data))
+                self.at(target.paused_until, lambda: self._deliver(source, target, data, depth))
             return
+        target.heard = (self.now, depth)
         target.node.receive_packet(data, source.address, self.now)
         self.drain(target)
 

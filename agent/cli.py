@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from agent.commands.base import FORMAT, CommandError, Context, check_flags, wants_json, write_error
 from agent.flags import UsageError, parse_flags, suggest
 
+TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

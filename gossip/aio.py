@@ -485,7 +485,11 @@ class Cluster:
         try:
             async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
                 reader, writer = await asyncio.open_connection(ip, port)
-        except (OSError, TimeoutError) as error:
+        except ConnectionRefusedError:
+            exchange.refuse(self._clock())
+            self._wake.set()
+            return
+        except OSError as error:  # TimeoutError is one of them
             exchange.fail(str(error) or "timed out", self._clock())
             self._wake.set()
             return

@@ -216,7 +216,7 @@ class Pool:
     def _dial(self, host: Host, exchange: Exchange) -> None:
         target = self.by_address.get(exchange.address)
         if target is None:
-            self.at(self.now + self.latency, lambda: self._fail(host, exchange, "refused"))
+            self.at(self.now + self.latency, lambda: self._refuse(host, exchange))
         elif self.cut(host, target) or target.paused_until > self.now:
             self.at(exchange.deadline, lambda: self._fail(host, exchange, "timed out"))
         else:
@@ -225,6 +225,11 @@ class Pool:
     def _fail(self, host: Host, exchange: Exchange, error: str) -> None:
         if host.running:
             exchange.fail(error, self.now)
+            self.drain(host)
+
+    def _refuse(self, host: Host, exchange: Exchange) -> None:
+        if host.running:
+            exchange.refuse(self.now)
             self.drain(host)
 
     def _connect(self, host: Host, target: Host, exchange: Exchange) -> None:

@@ -90,18 +90,20 @@ stream_messages: st.SearchStrategy[Message] = st.one_of(
 
 slots = st.tuples(u64, st.lists(st.tuples(texts, payloads), max_size=3))
 
+states = st.builds(
+    StateSync,
+    u64,
+    st.dictionaries(names, u64, max_size=4),
+    st.lists(names, max_size=4),
+    u64,
+    st.lists(slots, max_size=4),
+    u64,
+)
+
 serf_messages: st.SearchStrategy[SerfMessage] = st.one_of(
     st.builds(LeaveIntent, u64, texts, st.booleans()),
     st.builds(JoinIntent, u64, texts),
-    st.builds(
-        StateSync,
-        u64,
-        st.dictionaries(names, u64, max_size=4),
-        st.lists(names, max_size=4),
-        u64,
-        st.lists(slots, max_size=4),
-        u64,
-    ),
+    states,
     st.builds(UserEvent, u64, texts, payloads, st.booleans()),
     st.builds(
         Query,

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from agent.commands.base import HTTP_FLAGS, Command, columns, no_args, printable
 from agent.commands.http import follow, heading
 from agent.flags import Flag
 
+TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from agent.client import Client
     from agent.commands.base import Context
+
+    JsonObject: TypeAlias = dict[str, Any]
 
 __all__ = ["COMMAND"]
 
 PATH = "/v1/event/list"
 _SEEN = 1024  # ids remembered when following; an agent holds 256 events
-
-JsonObject = dict[str, Any]
 
 
 def run(context: Context) -> int:

@@ -249,8 +249,9 @@ class Dissemination:
         self._tick = None
         rate = self._rate()
         self._refill(rate, now)
-        sent = self._send_packets(self._config.gossip_nodes, now)
-        self._tokens = max(self._tokens - sent, 0.0)
+        # First copies may have used up the tokens: the two together keep to the rate.
+        most = min(self._config.gossip_nodes, round(self._tokens))
+        self._tokens -= self._send_packets(most, now)
         if len(self) and len(self.ring):
             interval = self._config.gossip_nodes / rate
             self._tick = self._timers.call_at(now + interval, self._on_tick)

@@ -34,6 +34,7 @@ class Exchange:
         address: the peer.
         done: nothing more will be read; the driver sends what is left and closes.
         error: why it failed, or None.
+        refused: the peer's machine answered that nobody listens there.
     """
 
     dialer = True
@@ -42,6 +43,7 @@ class Exchange:
         self.address = address
         self.done = False
         self.error: str | None = None
+        self.refused = False
         self._membership = membership
         self._reader = StreamReader(membership.stream_codec, dialer=self.dialer)
         self._deadline = deadline
@@ -90,6 +92,11 @@ class Exchange:
     def fail(self, error: str, now: float) -> None:
         """End with an error, unless done; the driver calls it when a connection breaks."""
         self._fail(error, self._membership.enter(now))
+
+    def refuse(self, now: float) -> None:
+        """The connection was refused: the machine is there, and nobody listens."""
+        self.refused = True
+        self.fail("connection refused", now)
 
     def data_to_send(self) -> bytes:
         """Bytes for the peer, each given once."""

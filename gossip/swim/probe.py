@@ -9,7 +9,8 @@
             suspect, unless we were stalled meanwhile
 
 Members that were asked to ping and could not, send a nack: then the silence is not our own fault,
-and our awareness of ourselves stays as it is (Lifeguard). A probe in flight while this process was
+and our awareness of ourselves stays as it is (Lifeguard). A machine that refuses the TCP connection
+says that the process is gone, and the wait for indirect answers is cut short. A probe in flight while this process was
 stalled ends without a verdict.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gossip.swim.exchange import PingExchange
+from gossip.swim.exchange import Exchange, PingExchange
 from gossip.swim.members import Record, Status
 from gossip.wire.address import format_address, is_usable
 from gossip.wire.messages import Ack, IndirectPing, Nack, Ping, Suspect
@@ -31,6 +32,8 @@ __all__ = ["MAX_RELAYED_PINGS", "Prober"]
 
 MAX_RELAYED_PINGS = 1024
 """Pings in flight on behalf of others; further requests are dropped and counted."""
+REFUSED_SHARE = 0.25
+"""After a refused TCP ping the probe goes on for this part of the probe timeout."""
 SEQUENCE_MASK = 2**32 - 1
 
 
@@ -147,8 +150,19 @@ class Prober:
             probe.tcp = PingExchange(
                 membership, info.address, probe.deadline, message, probe.seq_no
             )
+            probe.tcp.on_done(self._on_tcp_done)
             membership.dial(probe.tcp)
         probe.timer = membership.timers.call_at(probe.deadline, self._on_deadline)
+
+    def _on_tcp_done(self, exchange: Exchange, now: float) -> None:
+        """Nobody listens at the target: leave the indirect pings a moment, not the whole interval."""
+        probe = self._probe
+        if probe is not None and probe.tcp is exchange and exchange.refused:
+            sooner = now + self._config.probe_timeout * REFUSED_SHARE
+            if sooner < probe.deadline:
+                probe.deadline = sooner
+                self._membership.timers.cancel(probe.timer)
+                probe.timer = self._membership.timers.call_at(sooner, self._on_deadline)
 
     def _on_deadline(self, now: float) -> None:
         probe = self._probe
@@ -162,14 +176,19 @@ class Prober:
                 membership.stats["udp_unreachable"] += 1
                 membership.notice(f"{record.info.name} answers over TCP but not over UDP")
         else:
-            membership.awareness.apply(
-                max(probe.expected_nacks - probe.nacks, 0) if probe.expected_nacks else 1
-            )
+            membership.awareness.apply(self._own_fault(probe))
             membership.stats["probes_failed"] += 1
             membership.handle_suspect(
                 Suspect(probe.incarnation, record.info.name, self._config.name), None, now
             )
         self._catch_up(now)
+
+    @staticmethod
+    def _own_fault(probe: _Probe) -> int:
+        """How much a failed probe says about ourselves."""
+        if probe.tcp is not None and probe.tcp.refused:
+            return 0  # the target's machine answered, so our network works
+        return max(probe.expected_nacks - probe.nacks, 0) if probe.expected_nacks else 1
 
     def _succeed(self, probe: _Probe, now: float) -> None:
         self._finish(probe)

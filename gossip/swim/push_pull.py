@@ -84,8 +84,12 @@ class StateExchange:
             JoinError: it may not be merged; the text says why.
         """
         membership = self._membership
-        verify_versions(state.nodes, membership.table)
-        self._verify_members(state.nodes, our_name_must_be_free=join and dialed)
+        try:
+            verify_versions(state.nodes, membership.table)
+            self._verify_members(state.nodes, our_name_must_be_free=join and dialed)
+        except JoinError:
+            membership.stats["merges_refused"] += 1
+            raise
         for node in state.nodes:
             self._merge_node(node, now)
         if state.user_state:
@@ -111,7 +115,6 @@ class StateExchange:
                     ip, _ = format_address(node.addr, port)
                     raise JoinError(f"the name {own.name!r} is in use by a member at {ip}:{port}")
             elif reason := self._refusal(node, port):
-                membership.stats["merges_refused"] += 1
                 membership.notice(reason)
                 raise JoinError(reason)
 
@@ -165,8 +168,6 @@ def verify_versions(remote: Sequence[PushPullNode], local: Iterable[Record]) -> 
     Raises:
         JoinError: naming the member and its versions.
     """
-    spoken = {(node.vsn, node.name) for node in remote}
-    spoken.update((record.info.vsn, record.info.name) for record in local)
     alive = {node.vsn for node in remote if node.state == Status.ALIVE and len(node.vsn) >= 6}
     alive.update(record.info.vsn for record in local if record.status is Status.ALIVE)
     if not alive:
@@ -176,6 +177,9 @@ def verify_versions(remote: Sequence[PushPullNode], local: Iterable[Record]) -> 
         max(vsn[3] for vsn in alive), min(vsn[4] for vsn in alive),
     )  # fmt: skip
     lowest, highest, serf_lowest, serf_highest = limits
+    # The newcomers first: one of them is to blame, as our own fit together.
+    spoken = [(node.vsn, node.name) for node in remote]
+    spoken += [(record.info.vsn, record.info.name) for record in local]
     for vsn, name in spoken:
         current, serf_current = (vsn[2], vsn[5]) if len(vsn) >= 6 else (0, 0)
         if not lowest <= current <= highest or not serf_lowest <= serf_current <= serf_highest:

@@ -20,14 +20,13 @@ from gossip.wire.limits import (
 from gossip.wire.messages import (
     Message,
     MessageType,
-    PushPull,
     UserMessage,
     ack_from,
     error_reply_from,
     field_error,
     ping_from,
-    push_pull_node_from,
 )
+from gossip.wire.push_pull import PushPull, push_pull_node_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable

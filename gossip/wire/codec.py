@@ -12,12 +12,22 @@ type checks (`bool` is not an integer here) and the single module-level `Packer`
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, TypeAlias
 
 import msgpack
 
 from gossip.errors import WireError
-from gossip.wire.limits import LIST_MAX, NAME_MAX, RECORD_MAX, U8_MAX, U16_MAX, U32_MAX, U64_MAX
+from gossip.wire.limits import (
+    LIST_MAX,
+    META_MAX,
+    NAME_MAX,
+    RECORD_MAX,
+    U8_MAX,
+    U16_MAX,
+    U32_MAX,
+    U64_MAX,
+)
 
 __all__ = [
     "FieldError",
@@ -30,6 +40,7 @@ __all__ = [
     "floating",
     "int64",
     "locate",
+    "meta",
     "name",
     "pack",
     "pack_large",
@@ -49,6 +60,8 @@ Fields: TypeAlias = dict[bytes, Any]
 # What msgpack's C and Python readers raise on hostile input: FormatError, StackError and ExtraData
 # are ValueErrors; lists as map keys give TypeError, timestamps OverflowError.
 _UNPACK_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError, MemoryError)
+_SCAN_ERRORS: Final = (msgpack.OutOfData, *_UNPACK_ERRORS)
+_NILS: Final = re.compile(rb"\xc0*")
 
 _unpackb = msgpack.unpackb
 _strict_pack = msgpack.Packer(use_bin_type=False).pack
@@ -146,9 +159,7 @@ def locate(data: bytes, key: bytes) -> int:
             if unpacker.unpack() == key:
                 return int(unpacker.tell())
             unpacker.skip()
-    except _UNPACK_ERRORS:
-        pass
-    except msgpack.OutOfData:
+    except _SCAN_ERRORS:
         pass
     return 0
 
@@ -261,6 +272,14 @@ def name(fields: Fields, key: bytes) -> str:
     raise _refusal(key, value, f"a name of at most {NAME_MAX} bytes")
 
 
+def meta(fields: Fields, key: bytes) -> bytes:
+    """Read a member's meta: bytes, at most `META_MAX`."""
+    value = raw(fields, key)
+    if len(value) > META_MAX:
+        raise FieldError(key, f"{len(value)} bytes exceed the limit of {META_MAX}")
+    return value
+
+
 def decode_text(value: object, key: bytes) -> str:
     """Read text that stands in a list or is a key; nil is empty."""
     if type(value) is bytes:
@@ -291,7 +310,10 @@ class MapStream:
         self._start = 0
         self.offset = 0
         """Where the map that was read last begins, or the one being read when reading failed."""
-        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=0, max_array_len=LIST_MAX)
+        # Without a read size each would reserve a megabyte from the start.
+        self._unpacker = msgpack.Unpacker(
+            raw=True, read_size=4096, max_buffer_size=0, max_array_len=LIST_MAX
+        )
 
     def feed(self, data: bytes | memoryview) -> None:
         """Add data; call `next` until it gives None before adding more, or memory piles up."""
@@ -357,36 +379,56 @@ class StateScanner:
 
     def map_header(self) -> int:
         """Enter a map and give its number of entries; nil counts as an empty map."""
-        return 0 if self._take_nil() else self._call("a map", self._unpacker.read_map_header)
+        if self.skip_nils(1):
+            return 0
+        try:
+            return int(self._unpacker.read_map_header())
+        except _SCAN_ERRORS as error:
+            raise self._error("a map", error) from None
 
-    def array_header(self) -> int:
-        """Enter a list and give its number of elements; nil counts as an empty list."""
-        return 0 if self._take_nil() else self._call("a list", self._unpacker.read_array_header)
+    def array_header(self, limit: int) -> int:
+        """Enter a list and give its number of elements, at most `limit`; nil counts as empty."""
+        if self.skip_nils(1):
+            return 0
+        try:
+            count = int(self._unpacker.read_array_header())
+        except _SCAN_ERRORS as error:
+            raise self._error("a list", error) from None
+        if count > limit:
+            raise WireError(
+                f"{self._layer}: a list of {count} elements exceeds the limit of {limit}",
+                layer=self._layer,
+                offset=self.offset,
+            )
+        return count
 
     def value(self) -> Any:
         """Decode the next value whole."""
-        return self._call("a value", self._unpacker.unpack)
+        try:
+            return self._unpacker.unpack()
+        except _SCAN_ERRORS as error:
+            raise self._error("a value", error) from None
 
     def skip(self) -> None:
         """Pass over the next value without decoding it."""
-        self._call("a value", self._unpacker.skip)
+        try:
+            self._unpacker.skip()
+        except _SCAN_ERRORS as error:
+            raise self._error("a value", error) from None
 
     def skip_nils(self, limit: int) -> int:
         """Pass over at most `limit` nils that stand next to each other; give their number."""
-        start = self.offset
-        window = self._data[start : start + limit]
-        nils = len(window) - len(window.lstrip(b"\xc0"))
+        start = self._unpacker.tell()
+        if not self._data.startswith(b"\xc0", start):
+            return 0
+        run = _NILS.match(self._data, start, start + limit)
+        nils = run.end() - start if run else 0
         self._unpacker.read_bytes(nils)
         return nils
 
-    def _take_nil(self) -> bool:
-        return self.skip_nils(1) == 1
-
-    def _call(self, expected: str, read: Any) -> Any:
-        try:
-            return read()
-        except msgpack.OutOfData:
+    def _error(self, expected: str, error: Exception) -> WireError:
+        if isinstance(error, msgpack.OutOfData):
             reason = "ends inside a value"
-        except _UNPACK_ERRORS as error:
+        else:
             reason = f"{expected} was expected: {str(error) or type(error).__name__}"
-        raise WireError(f"{self._layer}: {reason}", layer=self._layer, offset=self.offset)
+        return WireError(f"{self._layer}: {reason}", layer=self._layer, offset=self.offset)

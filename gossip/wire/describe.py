@@ -22,6 +22,7 @@ from gossip.errors import WireError
 from gossip.wire.body import BodyReader
 from gossip.wire.codec import MapStream, StateScanner, decode_fields, unpack
 from gossip.wire.keyring import Keyring
+from gossip.wire.limits import EVENTS_MAX, PUSH_PULL_NODES_MAX
 from gossip.wire.messages import MessageType, UserMessage, decode_message
 from gossip.wire.packet import PacketCodec
 from gossip.wire.serf import Query, QueryResponse, Relay, SerfMessage, SerfType, decode_serf
@@ -212,14 +213,15 @@ def _state(scanner: StateScanner) -> dict[str, Any]:
                 entries = [(scanner.value(), scanner.value()) for _ in range(scanner.map_header())]
                 body[key] = {_text(name): ltime for name, ltime in entries}
             case "LeftMembers":
-                body[key] = [_text(scanner.value()) for _ in range(scanner.array_header())]
+                count = scanner.array_header(PUSH_PULL_NODES_MAX)
+                body[key] = [_text(scanner.value()) for _ in range(count)]
             case _:
                 body[key] = _plain(scanner.value())
     return body
 
 
 def _events(scanner: StateScanner) -> dict[str, Any]:
-    slots = scanner.array_header()
+    slots = scanner.array_header(EVENTS_MAX)
     filled: dict[str, Any] = {}
     index = 0
     while index < slots:
@@ -230,7 +232,8 @@ def _events(scanner: StateScanner) -> dict[str, Any]:
         for _ in range(scanner.map_header()):
             key = _text(scanner.value())
             if key == "Events":
-                entry[key] = [_plain(scanner.value()) for _ in range(scanner.array_header())]
+                count = scanner.array_header(EVENTS_MAX)
+                entry[key] = [_plain(scanner.value()) for _ in range(count)]
             else:
                 entry[key] = _plain(scanner.value())
         filled[str(index)] = entry

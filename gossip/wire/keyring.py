@@ -195,9 +195,13 @@ class Keyring:
 
 
 def _unpad(plain: bytes) -> bytes:
+    """Take off PKCS#7 padding, checked whole.
+
+    The version byte is not authenticated: a packet of version 1 whose byte was flipped gets here, and
+    its last byte would be taken for a length.
+    """
     padding = plain[-1] if plain else 0
-    if not 1 <= padding <= BLOCK_SIZE or padding > len(plain):
-        raise WireError(
-            f"padding of {padding} bytes is not 1 to {BLOCK_SIZE}", layer="encrypt", offset=13
-        )
+    whole = not len(plain) % BLOCK_SIZE and 1 <= padding <= BLOCK_SIZE
+    if not whole or plain[-padding:] != bytes((padding,)) * padding:
+        raise WireError("the padding of version 0 is damaged", layer="encrypt", offset=13)
     return plain[:-padding]

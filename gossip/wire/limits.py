@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "COMPOUND_PARTS_MAX",
     "ENCRYPTED_STREAM_MAX",
+    "EVENTS_MAX",
     "FILTER_NODES_MAX",
     "KEY_SIZES",
     "LABEL_MAX",
@@ -65,7 +66,7 @@ USER_MESSAGE_MAX: Final = 20 * MIB
 """Bytes of one user message on a stream (memberlist)."""
 RECORD_MAX: Final = 64 * KIB
 """Bytes of one header or node record on a stream (ours: a genuine record has less than 1,000)."""
-STREAM_SLICE: Final = 64 * KIB
+STREAM_SLICE: Final = 32 * KIB
 """Bytes of a stream message handled per call, so that one exchange cannot hold up the others."""
 
 # Values
@@ -75,6 +76,8 @@ NAME_MAX: Final = 255
 """Bytes of a node name (ours: memberlist has no bound of its own, Serf and Consul allow 128 and 63)."""
 LIST_MAX: Final = 512
 """Elements of a list inside a message (ours: msgpack reserves the declared size at each nesting level)."""
+EVENTS_MAX: Final = 65_536
+"""Slots, and events in all of them, in one Serf state (ours: Serf's ring has 512 slots)."""
 FILTER_NODES_MAX: Final = 65_536
 """Node names in one filter of a query (ours; a packet cannot hold more)."""
 KEY_SIZES: Final = (16, 24, 32)

@@ -7,7 +7,7 @@ alphabetical order, empty bytes as nil. Decoding is lenient as Go's decoder is; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -18,15 +18,15 @@ from gossip.wire.codec import (
     boolean,
     decode_fields,
     locate,
+    meta,
     name,
     pack,
     raw,
     text,
     u16,
     u32,
-    uint,
 )
-from gossip.wire.limits import META_MAX
+from gossip.wire.push_pull import NodeState, PushPull, PushPullNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,15 +68,6 @@ class MessageType(IntEnum):
     HAS_CRC = 12
     ERROR = 13
     HAS_LABEL = 244
-
-
-class NodeState(IntEnum):
-    """A member's state as push/pull carries it."""
-
-    ALIVE = 0
-    SUSPECT = 1
-    DEAD = 2
-    LEFT = 3
 
 
 @dataclass(slots=True)
@@ -254,60 +245,6 @@ class ErrorReply:
         return b"\x0d" + pack({"Error": self.error})
 
 
-@dataclass(slots=True)
-class PushPullNode:
-    """One member as the sender of a push/pull knows it."""
-
-    name: str
-    addr: bytes
-    port: int
-    meta: bytes
-    incarnation: int
-    state: int
-    vsn: bytes
-
-    def encode(self) -> bytes:
-        """Write the record; it has no type byte."""
-        return pack(
-            {
-                "Addr": self.addr or None,
-                "Incarnation": self.incarnation,
-                "Meta": self.meta or None,
-                "Name": self.name,
-                "Port": self.port,
-                "State": self.state,
-                "Vsn": self.vsn or None,
-            }
-        )
-
-
-@dataclass(slots=True)
-class PushPull:
-    """A full state: every member the sender knows, and the state of the layer above.
-
-    `skipped` counts the records left out on receipt because a name or meta exceeds our limits.
-    Genuine members do not make such records, but they would pass on somebody's; refusing the state
-    for one of them would let that somebody cut us off from everybody.
-    """
-
-    join: bool
-    nodes: list[PushPullNode]
-    user_state: bytes
-    skipped: int = field(default=0, compare=False)
-
-    def encode(self) -> bytes:
-        """Write the message with its type byte."""
-        header = {
-            "Join": self.join,
-            "Nodes": len(self.nodes),
-            "UserStateLen": len(self.user_state),
-        }
-        parts = [b"\x06", pack(header)]
-        parts += [node.encode() for node in self.nodes]
-        parts.append(self.user_state)
-        return b"".join(parts)
-
-
 Message: TypeAlias = (
     Ping | IndirectPing | Ack | Nack | Suspect | Dead | Alive | UserMessage | ErrorReply | PushPull
 )
@@ -360,7 +297,7 @@ def _alive_from(f: Fields) -> Alive:
         _subject(f),
         raw(f, b"Addr"),
         u16(f, b"Port"),
-        _meta(f),
+        meta(f, b"Meta"),
         raw(f, b"Vsn"),
     )
 
@@ -376,26 +313,6 @@ def _subject(f: Fields) -> str:
 def error_reply_from(f: Fields) -> ErrorReply:
     """Read the map of an error reply."""
     return ErrorReply(text(f, b"Error"))
-
-
-def push_pull_node_from(f: Fields) -> PushPullNode:
-    """Read one record of a push/pull."""
-    return PushPullNode(
-        name(f, b"Name"),
-        raw(f, b"Addr"),
-        u16(f, b"Port"),
-        _meta(f),
-        u32(f, b"Incarnation"),
-        uint(f, b"State", max(NodeState)),
-        raw(f, b"Vsn"),
-    )
-
-
-def _meta(f: Fields) -> bytes:
-    meta = raw(f, b"Meta")
-    if len(meta) > META_MAX:
-        raise FieldError(b"Meta", f"{len(meta)} bytes exceed the limit of {META_MAX}")
-    return meta
 
 
 _READERS: Final[dict[int, tuple[str, Callable[[Fields], Message]]]] = {

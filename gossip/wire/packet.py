@@ -10,6 +10,7 @@ compound may hold each other, to a bounded depth.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -239,6 +240,9 @@ class PacketCodec(LayerSettings):
             return
         layers.append("compound")
         for part in self._parts(data):
+            if part and part[0] != _COMPOUND and part[0] != _COMPRESS:
+                leaves.append(part)  # nearly all: the call below costs more than this packet
+                continue
             try:
                 self._unwrap(part, leaves, layers, depth - 1, budget)
             except WireError:
@@ -268,10 +272,13 @@ class PacketCodec(LayerSettings):
 
 
 def _compound(parts: Sequence[bytes]) -> bytes:
-    if largest := max((len(part) for part in parts if len(part) > PACKET_MAX), default=0):
-        raise LimitError(f"a part of {largest} bytes exceeds the limit of {PACKET_MAX}")
-    lengths = b"".join([len(part).to_bytes(2) for part in parts])
-    return bytes((_COMPOUND, len(parts))) + lengths + b"".join(parts)
+    count = len(parts)
+    try:
+        header = struct.pack(f">BB{count}H", _COMPOUND, count, *map(len, parts))
+    except struct.error:
+        largest = max(map(len, parts))
+        raise LimitError(f"a part of {largest} bytes exceeds the limit of {PACKET_MAX}") from None
+    return header + b"".join(parts)
 
 
 def compressed(message: bytes) -> bytes:

@@ -14,13 +14,11 @@ from gossip.errors import WireError
 from gossip.wire.codec import (
     FieldError,
     Fields,
-    StateScanner,
     boolean,
     decode_text,
     int64,
     name,
     pack,
-    pack_large,
     raw,
     text,
     u8,
@@ -30,8 +28,9 @@ from gossip.wire.codec import (
     uint,
     unpack,
 )
-from gossip.wire.limits import NAME_MAX, U32_MAX
+from gossip.wire.limits import U32_MAX
 from gossip.wire.messages import field_error, read_fields
+from gossip.wire.state import StateSync, decode_state
 from gossip.wire.values import decode_tags, encode_tags, text_map
 
 if TYPE_CHECKING:
@@ -103,52 +102,6 @@ class JoinIntent:
     def encode(self) -> bytes:
         """Write the message with its Serf type byte."""
         return b"\x01" + pack({"LTime": self.ltime, "Node": self.node})
-
-
-@dataclass(slots=True)
-class StateSync:
-    """Serf's part of a push/pull: its three clocks, members' status times, recent events.
-
-    `events` holds the filled slots of the event buffer, each a Lamport time with its events as
-    (name, payload).
-    """
-
-    ltime: int
-    status_ltimes: dict[str, int]
-    left_members: list[str]
-    event_ltime: int
-    events: list[tuple[int, list[tuple[str, bytes]]]]
-    query_ltime: int
-
-    def encode(self, *, slots: int = 0) -> bytes:
-        """Write the message with its Serf type byte.
-
-        Args:
-            slots: 0 sends the filled slots only, which every reader accepts; Serf itself sends its
-                whole ring of 512 with nil for empty ones.
-        """
-        entries: list[dict[str, object] | None] = [
-            {
-                "Events": [{"Name": name, "Payload": payload or None} for name, payload in events],
-                "LTime": ltime,
-            }
-            for ltime, events in self.events
-        ]
-        if slots:
-            ring: list[dict[str, object] | None] = [None] * slots
-            for (ltime, _), entry in zip(self.events, entries, strict=True):
-                ring[ltime % slots] = entry
-            entries = ring
-        return b"\x02" + pack_large(
-            {
-                "EventLTime": self.event_ltime,
-                "Events": entries,
-                "LTime": self.ltime,
-                "LeftMembers": self.left_members,
-                "QueryLTime": self.query_ltime,
-                "StatusLTimes": self.status_ltimes,
-            }
-        )
 
 
 @dataclass(slots=True)
@@ -446,7 +399,7 @@ def decode_serf(data: bytes) -> SerfMessage:
     if kind not in {SerfType.PUSH_PULL, SerfType.RELAY}:
         raise WireError(f"Serf message type {kind} is unknown", layer="serf")
     try:
-        return (_decode_state if kind == SerfType.PUSH_PULL else _decode_relay)(data[1:])
+        return (decode_state if kind == SerfType.PUSH_PULL else _decode_relay)(data[1:])
     except WireError as error:
         error.offset += 1
         raise
@@ -467,81 +420,3 @@ def _decode_relay(body: bytes) -> Relay:
         )
     except FieldError as error:
         raise field_error(error, "relay", 0) from None
-
-
-def _decode_state(body: bytes) -> StateSync:
-    scanner = StateScanner(body, "pushPull")
-    state = StateSync(0, {}, [], 0, [], 0)
-    try:
-        for _ in range(scanner.map_header()):
-            match scanner.value():
-                case b"LTime":
-                    state.ltime = _clock(scanner)
-                case b"EventLTime":
-                    state.event_ltime = _clock(scanner)
-                case b"QueryLTime":
-                    state.query_ltime = _clock(scanner)
-                case b"StatusLTimes":
-                    state.status_ltimes = _status_ltimes(scanner)
-                case b"LeftMembers":
-                    names = [scanner.value() for _ in range(scanner.array_header())]
-                    state.left_members = [
-                        decode_text(item, b"LeftMembers") for item in names if _is_name(item)
-                    ]
-                case b"Events":
-                    state.events = _slots(scanner)
-                case _:
-                    scanner.skip()
-    except FieldError as error:
-        raise field_error(error, "pushPull", scanner.offset) from None
-    return state
-
-
-def _is_name(value: object) -> bool:
-    """Tell whether a name is within the limit; longer ones are passed over, see `PushPull`."""
-    return type(value) is not bytes or len(value) <= NAME_MAX
-
-
-def _clock(scanner: StateScanner) -> int:
-    return u64({b"LTime": scanner.value()}, b"LTime")
-
-
-def _status_ltimes(scanner: StateScanner) -> dict[str, int]:
-    times: dict[str, int] = {}
-    for _ in range(scanner.map_header()):
-        member, ltime = scanner.value(), _clock(scanner)
-        if _is_name(member):
-            times[decode_text(member, b"StatusLTimes")] = ltime
-    return times
-
-
-def _slots(scanner: StateScanner) -> list[tuple[int, list[tuple[str, bytes]]]]:
-    slots = []
-    left = scanner.array_header()
-    while left:
-        if nils := scanner.skip_nils(left):
-            left -= nils
-            continue
-        slots.append(_slot(scanner))
-        left -= 1
-    return slots
-
-
-def _slot(scanner: StateScanner) -> tuple[int, list[tuple[str, bytes]]]:
-    ltime, events = 0, []
-    for _ in range(scanner.map_header()):
-        match scanner.value():
-            case b"LTime":
-                ltime = _clock(scanner)
-            case b"Events":
-                found = [scanner.value() for _ in range(scanner.array_header())]
-                events = [_slot_event(item) for item in found if item is not None]
-            case _:
-                scanner.skip()
-    return ltime, events
-
-
-def _slot_event(value: object) -> tuple[str, bytes]:
-    if type(value) is not dict:
-        raise FieldError(b"Events", f"{type(value).__name__} is not a map")
-    return text(value, b"Name"), raw(value, b"Payload")

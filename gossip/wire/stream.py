@@ -104,9 +104,9 @@ class StreamReader:
         self._sealed = False  # the data is an envelope's content: what arrives is not part of it
         self._stalled = True
         self._taken = 0
-        self._packed = MapStream("compress", STREAM_COMPRESSED_MAX + 64)
-        self._expander = Decompressor(b"", 0)
-        self._body = body if body is not None else BodyReader()
+        self._packed: MapStream | None = None
+        self._expander: Decompressor | None = None
+        self._body: BodyReader | None = body if body is not None else BodyReader()
 
     @property
     def done(self) -> bool:
@@ -151,8 +151,9 @@ class StreamReader:
             WireError: it closed inside a message.
         """
         if self._stage is not _Stage.DONE:
+            error = self._cut_short()
             self._finish()
-            raise self._cut_short()
+            raise error
 
     def error_reply(self, error: WireError) -> bytes | None:
         """Give the bytes that tell the dialer why it was refused; None if it is not told.
@@ -168,9 +169,7 @@ class StreamReader:
         """Drop all that was kept."""
         self._stage = _Stage.DONE
         self._data = bytearray()
-        self._expander = Decompressor(b"", 0)
-        self._body = BodyReader()
-        self._packed = MapStream("compress")
+        self._packed = self._expander = self._body = None
 
     def _take(self, size: int) -> bytes:
         """Take bytes from the front of the data."""
@@ -199,9 +198,9 @@ class StreamReader:
                 if self._stalled and self._sealed:
                     raise self._cut_short()
                 return None
-        if self._stage is _Stage.EXPANDING:
-            return self._expand()
-        message = self._body.feed(self._take(STREAM_SLICE)) if self._data else None
+        if self._expander is not None:
+            return self._expand(self._expander)
+        message = self._read_body(self._take(STREAM_SLICE))
         self._stalled = not self._data
         if message is None and self._stalled and self._sealed:
             raise self._cut_short()
@@ -265,6 +264,7 @@ class StreamReader:
         if self._data[0] == _COMPRESS:
             self.layers.append("compress-lzw")
             self._take(1)
+            self._packed = MapStream("compress", STREAM_COMPRESSED_MAX + 64)
             self._stage = _Stage.COMPRESSED
         else:
             self._stage = _Stage.BODY
@@ -272,6 +272,7 @@ class StreamReader:
 
     def _pass_compressed(self) -> bool:
         """Gather a compressed message, a slice per call; False when it is not there whole."""
+        assert self._packed is not None  # noqa: S101 - made when this stage began
         if self._data:
             self._packed.feed(self._take(16 * STREAM_SLICE))  # copied only: larger slices do
         fields = self._packed.next()
@@ -291,15 +292,19 @@ class StreamReader:
                 layer="compress",
                 offset=1,
             )
-        self._packed = MapStream("compress")
+        self._packed = None
         self._expander = Decompressor(content, STREAM_DECOMPRESSED_MAX)
         self._stage = _Stage.EXPANDING
         return True
 
-    def _expand(self) -> Message | None:
+    def _expand(self, expander: Decompressor) -> Message | None:
         """Decompress and read one slice."""
-        piece = self._expander.step(STREAM_SLICE)
-        message = self._body.feed(piece) if piece else None
-        if message is None and self._expander.finished:
+        message = self._read_body(expander.step(STREAM_SLICE))
+        if message is None and expander.finished:
             raise self._cut_short()
         return message
+
+    def _read_body(self, piece: bytes) -> Message | None:
+        """Read a slice of the plain message."""
+        assert self._body is not None  # noqa: S101 - dropped when done only
+        return self._body.feed(piece) if piece else None

@@ -108,9 +108,7 @@ def decode_filter(data: bytes) -> Filter:
     if kind != _NODE_FILTER:
         raise WireError(f"filter: type {kind} is unknown", layer="filter")
     scanner = StateScanner(data[1:], "filter")
-    count = scanner.array_header()
-    if count > FILTER_NODES_MAX:
-        raise WireError(f"filter: {count} names exceed {FILTER_NODES_MAX}", layer="filter")
+    count = scanner.array_header(FILTER_NODES_MAX)
     try:
         return NodeFilter([decode_text(scanner.value(), b"name") for _ in range(count)])
     except FieldError as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from simulations.bench.news import Kind, News, NewsFeed, json_news, log_news
 from simulations.cluster.agent import HOST, LocalAgent
 from simulations.cluster.cluster import DEFAULT_COMMAND
+from simulations.local.http import HttpError
 from simulations.local.process import Process
 from simulations.local.wait import eventually
 from simulations.peers.consul import ConsulAgent
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["SYSTEMS", "Participant"]
 
 START_WITHIN = 20.0
+CONNECTIONS = 64
+"""Requests to one agent at a time; Consul takes 200 connections from one client."""
+RETRY_AFTER = 0.02
+"""Seconds until a client asks again that was told to come back later."""
 
 
 class Participant(ABC):
@@ -92,6 +98,7 @@ class HttpParticipant(Participant):
     def __init__(self, agent: LocalAgent, news: NewsFeed) -> None:
         self.news = news
         self._agent = agent
+        self._connections = asyncio.Semaphore(CONNECTIONS)
         self.name, self.gossip, self.process = agent.name, agent.gossip, agent.process
 
     async def start(self) -> None:
@@ -102,7 +109,16 @@ class HttpParticipant(Participant):
         await self._agent.join([address])
 
     async def fire(self, name: str, payload: bytes) -> None:
-        await self._agent.fire(name, payload)
+        async with self._connections:
+            while True:
+                try:
+                    await self._agent.fire(name, payload)
+                except HttpError as error:
+                    if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                        raise
+                    await asyncio.sleep(RETRY_AFTER)
+                else:
+                    return
 
     async def leave(self) -> None:
         await self._agent.call("PUT", "/v1/agent/leave")

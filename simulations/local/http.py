@@ -17,7 +17,15 @@ __all__ = ["HttpError", "Response", "request"]
 
 
 class HttpError(OSError):
-    """The peer answered with a status of 400 or above, or with something that is not HTTP."""
+    """The peer answered with a status of 400 or above, or with something that is not HTTP.
+
+    Attributes:
+        status: of the answer, 0 when there was none to read.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +103,5 @@ async def request(
         raise HttpError(f"{method} {path} at port {port}: {error!r}") from error
     if check and answer.status >= http.client.BAD_REQUEST:
         text = answer.body.decode(errors="replace").strip()
-        raise HttpError(f"{method} {path} at port {port}: {answer.status} {text}")
+        raise HttpError(f"{method} {path} at port {port}: {answer.status} {text}", answer.status)
     return answer

@@ -88,8 +88,9 @@ async def test_a_bad_status_is_an_error_with_the_body_unless_allowed() -> None:
     async with await answering(answer) as server:
         address = server.sockets[0].getsockname()
 
-        with pytest.raises(HttpError, match=r"PUT /x .*: 400 Missing name"):
+        with pytest.raises(HttpError, match=r"PUT /x .*: 400 Missing name") as caught:
             await request(address, "PUT", "/x")
+        assert caught.value.status == 400
         assert (await request(address, "PUT", "/x", check=False)).status == 400
 
 

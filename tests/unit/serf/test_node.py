@@ -136,7 +136,7 @@ def test_a_pause_is_asked_for_when_the_pool_fires_faster_than_its_ring_turns() -
         rig.node.user_event("x", b"", rig.now)
         fired += 1
 
-    assert fired == 128
+    assert fired == 102
     assert 0 < rig.node.event_pause(rig.now) <= 0.125
 
 

@@ -335,6 +335,34 @@ def test_a_failed_tcp_ping_does_not_save_a_member() -> None:
     assert rig.status("ann") is Status.SUSPECT
 
 
+def test_a_refused_tcp_ping_cuts_the_wait_and_says_nothing_about_ourselves() -> None:
+    rig = rig_with("ann", "bob", "cat")
+    target = next_ping(rig).node
+    started = rig.now
+    rig.advance_until(lambda: rig.m._dials)
+    (dial,) = rig.dials()
+
+    dial.refuse(rig.now)
+    rig.advance_until(lambda: rig.status(target) is Status.SUSPECT)
+
+    assert rig.now - started == pytest.approx(0.5 + 0.125)
+    assert rig.m.awareness.score == 0
+
+
+def test_an_indirect_ack_after_a_refused_tcp_ping_still_saves_the_member() -> None:
+    rig = rig_with("ann", "bob")
+    ping = next_ping(rig)
+    rig.advance_until(lambda: rig.m._dials)
+    (dial,) = rig.dials()
+    dial.refuse(rig.now)
+
+    rig.advance(0.1)
+    rig.hear(Ack(ping.seq_no))
+    rig.advance(0.9)
+
+    assert rig.status(ping.node) is Status.ALIVE
+
+
 def test_a_suspect_is_told_of_the_suspicion_in_the_packet_that_pings_it() -> None:
     rig = rig_with("ann")
     rig.hear(Suspect(1, "ann", "bob"))

@@ -169,6 +169,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "check_ttls": "0",
             "checks": "0",
             "services": "0",
+            "isolated": _truth(description.isolated),
             "warnings": "; ".join(config.warnings()),
         },
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},

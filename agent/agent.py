@@ -355,7 +355,7 @@ def datacenter_problem(member: Member, datacenter: str) -> str | None:
     A member without a ``dc`` tag is a plain Serf node, and welcome.
     """
     theirs = member.tags.get("dc")
-    if theirs is None or theirs == datacenter or member.tags.get("role") not in {"consul", "node"}:
+    if theirs is None or theirs == datacenter:
         return None
     return f"Member '{member.name}' part of wrong datacenter '{theirs}'"
 

@@ -63,7 +63,7 @@ class Departure:
             queue.push(message, now, transmits=membership.dissemination.farewell_transmits())
             self._timer = membership.timers.call_at(now + INTENT_LEAD, self._say_farewell)
         else:
-            queue.push(message, now, on_finished=self._say_farewell)
+            queue.push(message, now, on_finished=self._intent_told)
             self._timer = membership.timers.call_at(
                 now + node.config.broadcast_timeout, self._say_farewell
             )
@@ -74,6 +74,10 @@ class Departure:
         return table.alive <= FAREWELL_FANOUT + 1 and all(
             is_our_kind(record.info.meta) for record in table if record.status <= Status.SUSPECT
         )
+
+    def _intent_told(self, now: float) -> None:
+        # The packet with the last copy is still being filled; the farewell must not overtake it.
+        self._node.membership.timers.call_at(now, self._say_farewell)
 
     def _say_farewell(self, now: float) -> None:
         """Say that we are gone, but go on answering, so that nobody who missed it sees a failure."""

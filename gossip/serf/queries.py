@@ -12,7 +12,15 @@ from gossip.errors import WireError
 from gossip.serf.tags import tags_of
 from gossip.wire.address import format_address, is_usable
 from gossip.wire.messages import UserMessage
-from gossip.wire.serf import ConflictResponse, MemberInfo, Query, QueryFlag, QueryResponse, Relay
+from gossip.wire.serf import (
+    ConflictResponse,
+    MemberInfo,
+    Query,
+    QueryFlag,
+    QueryResponse,
+    Relay,
+    SerfType,
+)
 from gossip.wire.values import NodeFilter, TagFilter, decode_filter
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Queries"]
 
+RELAY = bytes((SerfType.RELAY,))
 MAX_IDS_PER_TIME = 1024
 """Queries remembered per Lamport time; a further one at that time is dropped and counted."""
 
@@ -47,6 +56,9 @@ class Queries:
 
     def forward(self, relay: Relay) -> None:
         """Pass a relayed response on to where it was going."""
+        if relay.payload[:1] == RELAY:  # nobody sends these, and each layer would be one more hop
+            self._node.stats["relays_refused"] += 1
+            return
         if not is_usable(relay.dest_addr, relay.dest_port):
             self._node.stats["addresses_refused"] += 1
             return
@@ -91,8 +103,11 @@ class Queries:
         # because most nodes never see a tag filter.
         import re2  # noqa: PLC0415
 
+        options = re2.Options()
+        options.log_errors = False  # or it writes to stderr whatever anybody sends
+        pattern, text = (part.encode("utf-8", "surrogateescape") for part in (expression, value))
         try:
-            return re2.search(expression, value) is not None
+            return re2.search(pattern, text, options) is not None
         except re2.error:
             self._node.stats["query_filters_refused"] += 1
             return False

@@ -29,7 +29,7 @@ class LocalClock:
     def __init__(self, now: float) -> None:
         self._last = now
         self._lost = 0.0
-        self._hold_until: float | None = None
+        self._hold_until = -inf
 
     def enter(self, now: float, due: float | None) -> tuple[float, float]:
         """Local time at `now`, and by how much this wake-up was late if it ends a stall, else 0.
@@ -38,21 +38,24 @@ class LocalClock:
             now: the driver's monotonic time.
             due: the earliest pending deadline in local time, or None.
         """
-        if self._hold_until is not None:
-            if now < self._hold_until:
-                return self._last, 0.0
-            self._lost = self._hold_until - self._last
-            self._hold_until = None
+        if now < self._hold_until:
+            return self._last, 0.0
         local = max(now - self._lost, self._last)
         if due is not None and local - due > STALL_THRESHOLD:
             self._last = max(self._last, nextafter(due, -inf))
             self._hold_until = now + WAKE_GRACE
+            self._lost = self._hold_until - self._last
             return self._last, local - due
         self._last = local
         return local, 0.0
 
     def driver_time(self, local: float) -> float:
-        """The driver's time at which local time will be `local`, if nothing stalls."""
-        if self._hold_until is not None:
-            return self._hold_until + (local - self._last)
-        return local + self._lost
+        """The driver's time at which local time will be `local`, if nothing stalls.
+
+        Entering at that time gives `local` or more, in spite of rounding: a deadline that is just
+        not reached when the driver wakes would be asked for again and again.
+        """
+        at = local + self._lost
+        if at - self._lost < local:
+            at = nextafter(at, inf)
+        return max(at, self._hold_until)

@@ -361,7 +361,7 @@ async def test_a_bare_wan_joins_the_lan_pool() -> None:
         ({"role": "web"}, None),
         ({"role": "node", "dc": "dc1"}, None),
         ({"role": "consul", "dc": "dc1"}, None),
-        ({"role": "web", "dc": "dc2"}, None),
+        ({"role": "web", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
         ({"role": "node", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
         ({"role": "consul", "dc": ""}, "Member 'x' part of wrong datacenter ''"),
     ],

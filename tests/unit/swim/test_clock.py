@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gossip.swim.clock import STALL_THRESHOLD, WAKE_GRACE, LocalClock
 
@@ -88,6 +90,24 @@ def test_a_deadline_is_reached_at_the_drivers_time_that_is_foretold(wait: float)
     local, late = clock.enter(afterwards + 1e-6, due=due)
     assert local == pytest.approx(due, abs=1e-5)
     assert late == 0.0
+
+
+@given(st.floats(0, 1e7), st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1))
+def test_waking_when_a_deadline_is_due_always_reaches_it(
+    start: float, steps: list[tuple[float, float]]
+) -> None:
+    clock = LocalClock(start)
+    now = local = start
+    for wait, late in steps:
+        due = local + wait
+        now = clock.driver_time(due) + (late if late > STALL_THRESHOLD else 0.0)
+        local, stalled = clock.enter(now, due)
+        if stalled:
+            now = clock.driver_time(due)
+            local, stalled = clock.enter(now, due)
+
+        assert local >= due
+        assert not stalled
 
 
 def test_without_stalls_both_times_are_the_same() -> None:

@@ -1,0 +1,152 @@
+"""Repair: a hole in the event times is asked for, a few times, and then believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossip.serf.lamport import LamportClock
+from gossip.serf.repair import MAX_REQUESTS, PATIENCE, EventRepair
+from gossip.serf.ring import EventRing, Verdict
+from gossip.swim.timers import Timers
+from gossip.wire.serf import UserEvent
+
+
+class Rig:
+    """A repair over a ring; `asked` holds when somebody was asked for what is missing."""
+
+    def __init__(self, size: int = 16) -> None:
+        self.clock = LamportClock(2**32)
+        self.timers = Timers()
+        self.ring = EventRing(size)
+        self.asked: list[float] = []
+        self.now = 0.0
+        self.repair = EventRepair(self.ring, self.clock, self.timers, self.asked.append)
+
+    def receive(self, *ltimes: int) -> None:
+        for ltime in ltimes:
+            self.clock.witness(ltime)
+            if self.ring.offer(UserEvent(ltime, "x", b"", True), self.clock.time) is Verdict.NEW:
+                self.repair.received(ltime, self.now)
+
+    def run(self, until: float) -> None:
+        while (due := self.timers.next_at()) is not None and due <= until:
+            self.now = due
+            self.timers.run_due(due)
+        self.now = until
+
+
+def test_events_in_order_need_no_repair_and_no_timer() -> None:
+    rig = Rig()
+
+    rig.receive(*range(1, 40))
+
+    assert rig.timers.next_at() is None
+
+
+def test_a_hole_that_gossip_fills_in_time_is_not_asked_for() -> None:
+    rig = Rig()
+    rig.receive(1, 4, 2)
+    rig.run(PATIENCE * 0.9)
+
+    rig.receive(3)
+    rig.run(10)
+
+    assert rig.asked == []
+    assert rig.timers.next_at() is None
+
+
+def test_a_hole_is_asked_for_until_it_is_filled() -> None:
+    rig = Rig()
+    rig.receive(1, 3)
+    rig.run(PATIENCE * 1.5)
+
+    rig.receive(2)
+    rig.run(10)
+
+    assert rig.asked == [PATIENCE]
+    assert rig.timers.next_at() is None
+
+
+def test_a_hole_that_nobody_fills_is_asked_for_a_few_times_only() -> None:
+    rig = Rig()
+
+    rig.receive(1, 3)
+    rig.run(100)
+
+    assert rig.asked == pytest.approx([PATIENCE * turn for turn in range(1, MAX_REQUESTS + 1)])
+    assert rig.timers.next_at() is None
+
+
+def test_a_hole_given_up_is_not_asked_for_again() -> None:
+    rig = Rig()
+    rig.receive(1, 3)
+    rig.run(100)
+    rig.asked.clear()
+
+    rig.receive(4, 5)
+    rig.run(200)
+
+    assert rig.asked == []
+
+
+def test_a_second_hole_that_opens_meanwhile_is_asked_for_too() -> None:
+    rig = Rig()
+    rig.receive(1, 3)
+    rig.run(PATIENCE * 1.5)
+    rig.receive(5)
+
+    rig.run(100)
+
+    assert len(rig.asked) == 2 * MAX_REQUESTS
+
+
+def test_one_answer_fills_several_holes() -> None:
+    rig = Rig()
+    rig.receive(1, 3, 6, 9)
+    rig.run(PATIENCE)
+
+    rig.receive(2, 4, 5, 7, 8)
+    rig.run(100)
+
+    assert rig.asked == [PATIENCE]
+
+
+def test_r37_events_from_before_a_join_are_not_missed() -> None:
+    rig = Rig()
+    rig.clock.witness(99)
+    rig.ring.min_time = 100
+    rig.repair.forget_before(100)
+
+    rig.receive(100, 101)
+    rig.run(100)
+
+    assert rig.asked == []
+
+
+def test_an_event_far_ahead_is_a_hole_no_larger_than_the_ring() -> None:
+    rig = Rig()
+
+    rig.receive(2**31)
+    rig.run(100)
+    looked = rig.ring.first_hole(1, 2**31, rig.clock.time)
+
+    assert len(rig.asked) == MAX_REQUESTS
+    assert looked == 2**31 + 1 - 16
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hole"), [(1, 3, None), (1, 5, 4), (4, 4, 4), (5, 6, None), (7, 6, None)]
+)
+def test_the_ring_knows_its_holes(start: int, end: int, hole: int | None) -> None:
+    rig = Rig()
+    rig.receive(1, 2, 3, 5, 6)
+
+    assert rig.ring.first_hole(start, end, rig.clock.time) == hole
+
+
+def test_a_slot_taken_by_an_older_time_is_a_hole() -> None:
+    rig = Rig(8)
+    rig.receive(1, 2, 3)
+    rig.clock.witness(10)
+
+    assert rig.ring.first_hole(9, 10, 11) == 9

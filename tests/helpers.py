@@ -56,14 +56,21 @@ class Pool:
         self.hosts: dict[str, Host] = {}
         self.by_address: dict[Address, Host] = {}
         self.cut: Callable[[Host, Host], bool] = lambda _a, _b: False
+        """Tells whether nothing from the one reaches the other."""
+        self.udp_cut: Callable[[Host, Host], bool] = lambda _a, _b: False
+        """Tells the same about packets only."""
+        self.buffers = True
+        """Whether packets to somebody who is paused wait for it, or are lost."""
         self.packets_sent = 0
         self.bytes_sent = 0
         self.trace: list[tuple[float, str, str, bytes]] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._added = 0
 
     def add(self, name: str, *, ip: str | None = None, port: int = 7946, **settings: Any) -> Host:
-        ip = ip or f"10.0.{len(self.by_address) // 250}.{len(self.by_address) % 250 + 1}"
+        ip = ip or f"10.0.{self._added // 250}.{self._added % 250 + 1}"
+        self._added += 1
         options: dict[str, Any] = {"admit": settings.pop("admit", None)}
         options["keyring"] = settings.pop("keyring", None)
         config = Config.lan(name, **(self.settings | settings))
@@ -116,6 +123,12 @@ class Pool:
     def kill(self, host: Host) -> None:
         host.running = False
         self.by_address.pop(host.address, None)
+
+    def restart(self, host: Host, *, ip: str | None = None, **settings: Any) -> Host:
+        """A new process of the same name, without any memory, at the same address or another."""
+        if host.running:
+            self.kill(host)
+        return self.add(host.name, ip=ip or host.address[0], port=host.address[1], **settings)
 
     def pause(self, host: Host, seconds: float) -> None:
         host.paused_until = self.now + seconds
@@ -191,7 +204,7 @@ class Pool:
 
     def _lost(self, source: Host, target: Host) -> bool:
         dice = self.rng.random()
-        return dice < self.loss or self.cut(source, target)
+        return dice < self.loss or self.cut(source, target) or self.udp_cut(source, target)
 
     def _send(self, source: Host, data: bytes, address: Address) -> None:
         self.packets_sent += 1
@@ -207,8 +220,8 @@ class Pool:
         if not target.running:
             return
         if target.paused_until > self.now:
-            # Packets wait in the socket's buffer and are read right after waking.
-            self.at(target.paused_until, lambda: self._deliver(source, target, data))
+            if self.buffers:  # they are read right after waking
+                self.at(target.paused_until, lambda: self._deliver(source, target, data))
             return
         target.node.receive_packet(data, source.address, self.now)
         self.drain(target)
@@ -223,7 +236,9 @@ class Pool:
             self.at(self.now + self.latency, lambda: self._connect(host, target, exchange))
 
     def _fail(self, host: Host, exchange: Exchange, error: str) -> None:
-        if host.running:
+        if host.paused_until > self.now:
+            self.at(host.paused_until, lambda: self._fail(host, exchange, error))
+        elif host.running:
             exchange.fail(error, self.now)
             self.drain(host)
 
@@ -233,6 +248,11 @@ class Pool:
             self.drain(host)
 
     def _connect(self, host: Host, target: Host, exchange: Exchange) -> None:
+        if not host.running:
+            return
+        if host.paused_until > self.now:
+            self.at(host.paused_until, lambda: self._connect(host, target, exchange))
+            return
         inbound = target.node.accept(host.address, self.now) if target.running else None
         if inbound is None:
             self._fail(host, exchange, "refused")

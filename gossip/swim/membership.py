@@ -106,7 +106,9 @@ class Membership:
             config, self.timers, rng, send=self._send_gossip, room=self._room
         )
         self.prober = Prober(self)
-        self._suspicions = Suspicions(config, self.timers, self._declare_dead)
+        self._suspicions = Suspicions(
+            config, self.timers, warn=self._warn, declare_dead=self._declare_dead
+        )
         self.state_exchange = StateExchange(self)
         self._packets: list[tuple[bytes, Address]] = []
         self._dials: list[Exchange] = []
@@ -155,7 +157,7 @@ class Membership:
         self.awareness.apply(1)
         self.prober.abandon()
         # A first cycle of listening before anybody is declared dead.
-        self._suspicions.postpone(now + self.config.probe_interval)
+        self._suspicions.postpone(now + self.config.probe_interval, now)
         if late > self.config.probe_interval:
             # Ask how the others saw us meanwhile, to refute it.
             self.state_exchange.settle(now)
@@ -338,6 +340,7 @@ class Membership:
         """Somebody is accused of not answering."""
         record = self._accused(suspect)
         if record is None:
+            self._remind(suspect, source)
             return
         if suspect.node in self._suspicions:
             if self._suspicions.confirm(suspect.node, suspect.sender, now):
@@ -440,6 +443,16 @@ class Membership:
             if len(self.dissemination):
                 self.dissemination.wake(now)
 
+    def _remind(self, suspect: Suspect, source: Address | None) -> None:
+        """An accuser that tells us itself, but of the past, has missed our refutation."""
+        own = self.own
+        stale = suspect.node == own.info.name and suspect.incarnation < own.incarnation
+        if stale and source is not None and not self.leaving:
+            accuser = self.member_at(suspect.sender, source)
+            if accuser is not None:
+                crc = accuser.info.protocol_max >= 5
+                self.send_packet([self._alive(own)], source, crc=crc)
+
     def _refute(self, incarnation: int, now: float) -> None:
         self.own.incarnation = max(self.own.incarnation, incarnation) + 1
         self.awareness.apply(1)
@@ -447,9 +460,13 @@ class Membership:
         self._tell_alive(self.own, None, now)
 
     def _tell_alive(self, record: Record, source: Address | None, now: float) -> None:
+        self._tell(record.info.name, self._alive(record), source, now)
+
+    @staticmethod
+    def _alive(record: Record) -> bytes:
         info = record.info
         alive = Alive(record.incarnation, info.name, info.addr, info.port, info.meta, info.vsn)
-        self._tell(info.name, alive.encode(), source, now)
+        return alive.encode()
 
     def _tell(self, subject: str, message: bytes, source: Address | None, now: float) -> None:
         self.dissemination.membership.push(message, now, subject=subject, source=source)
@@ -461,6 +478,13 @@ class Membership:
         transmits = self.dissemination.farewell_transmits()
         self.dissemination.membership.push(message, now, subject=dead.node, transmits=transmits)
         self.dissemination.wake(now)
+
+    def _warn(self, name: str, now: float) -> None:  # noqa: ARG002 - the signature of both callbacks
+        record = self.table.get(name)
+        assert record is not None  # noqa: S101 - suspects are not reaped
+        suspect = Suspect(record.incarnation, name, self.config.name)
+        crc = record.info.protocol_max >= 5
+        self.send_packet([suspect.encode()], record.info.address, crc=crc)
 
     def _declare_dead(self, name: str, now: float) -> None:
         record = self.table.get(name)

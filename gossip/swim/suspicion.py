@@ -1,4 +1,13 @@
-"""Suspicion: the time a suspect has to refute, shorter with every independent accuser (Lifeguard)."""
+"""Suspicion: the time a suspect has to refute, shorter with every independent accuser (Lifeguard).
+
+    begin --> waiting --a probe timeout before the deadline: warn--> warned --deadline--> dead
+                 |                                                     |
+                 +--------------------- refuted: end ------------------+
+
+A suspect can refute only what it hears. The accusations of a node that was cut off go nowhere, and it
+would bury the living when it is back; so whoever is about to declare a death tells the suspect itself
+first. memberlist leaves that to its next probe of the suspect, a round of the whole pool later.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +49,7 @@ class Suspicion:
         "_started_at",
         "_wanted",
         "deadline",
+        "warned",
     )
 
     def __init__(
@@ -51,6 +61,7 @@ class Suspicion:
         self._started_at = now
         self._not_before = now
         self._confirmed = {accuser}
+        self.warned = False
         self.deadline = now + (longest if wanted > 0 else shortest)
 
     def confirm(self, accuser: str) -> bool:
@@ -67,7 +78,16 @@ class Suspicion:
 
     def postpone(self, until: float) -> None:
         """Give the suspect at least until then: we were not listening."""
-        self._not_before = until
+        self._wait(until)
+        self.warned = False
+
+    def warn(self, until: float) -> None:
+        """The suspect is told once more, and has at least until then to answer."""
+        self._wait(until)
+        self.warned = True
+
+    def _wait(self, until: float) -> None:
+        self._not_before = max(self._not_before, until)
         self.deadline = max(self.deadline, until)
 
 
@@ -77,14 +97,21 @@ class Suspicions:
     Args:
         config: gives the multipliers and intervals.
         timers: where the timeouts are booked.
+        warn: called with the name and the time shortly before a suspect is declared dead.
         declare_dead: called with the name and the time when a suspect did not refute.
     """
 
     def __init__(
-        self, config: Config, timers: Timers, declare_dead: Callable[[str, float], None]
+        self,
+        config: Config,
+        timers: Timers,
+        *,
+        warn: Callable[[str, float], None],
+        declare_dead: Callable[[str, float], None],
     ) -> None:
         self._config = config
         self._timers = timers
+        self._warn = warn
         self._declare_dead = declare_dead
         self._held: dict[str, tuple[Suspicion, Timer]] = {}
 
@@ -96,7 +123,7 @@ class Suspicions:
 
     def begin(self, name: str, accuser: str, members: int, now: float) -> None:
         """Start the timeout of a new suspect in a table of so many members."""
-        self._hold(name, Suspicion(accuser, *suspicion_bounds(self._config, members), now))
+        self._hold(name, Suspicion(accuser, *suspicion_bounds(self._config, members), now), now)
 
     def confirm(self, name: str, accuser: str, now: float) -> bool:
         """Count another accuser of a suspect; False when that is no news."""
@@ -104,7 +131,7 @@ class Suspicions:
         if not suspicion.confirm(accuser):
             return False
         self._timers.cancel(timer)
-        self._hold(name, suspicion, not_before=now)
+        self._hold(name, suspicion, now)
         return True
 
     def end(self, name: str) -> None:
@@ -113,18 +140,26 @@ class Suspicions:
         if held is not None:
             self._timers.cancel(held[1])
 
-    def postpone(self, until: float) -> None:
+    def postpone(self, until: float, now: float) -> None:
         """Declare nobody dead before then."""
         for name, (suspicion, timer) in list(self._held.items()):
             suspicion.postpone(until)
             self._timers.cancel(timer)
-            self._hold(name, suspicion)
+            self._hold(name, suspicion, now)
 
-    def _hold(self, name: str, suspicion: Suspicion, *, not_before: float = 0.0) -> None:
-        def timed_out(now: float) -> None:
+    def _hold(self, name: str, suspicion: Suspicion, now: float) -> None:
+        def warn(now: float) -> None:
+            suspicion.warn(now + self._config.probe_timeout)
+            self._warn(name, now)
+            self._hold(name, suspicion, now)
+
+        def time_out(now: float) -> None:
             self._declare_dead(name, now)
 
-        # A late confirmation moves the deadline into the past; a timer booked there would look as
-        # if we had stalled.
-        at = max(suspicion.deadline, not_before)
-        self._held[name] = (suspicion, self._timers.call_at(at, timed_out))
+        if suspicion.warned:
+            at, callback = suspicion.deadline, time_out
+        else:
+            at, callback = suspicion.deadline - self._config.probe_timeout, warn
+        # A late confirmation can move it into the past; a timer booked there would look as if we
+        # had stalled.
+        self._held[name] = (suspicion, self._timers.call_at(max(at, now), callback))

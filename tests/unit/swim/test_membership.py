@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gossip.errors import ConfigError
 from gossip.swim.members import Status
 from gossip.wire.messages import Alive, Dead, Message, Suspect
-from tests.rigs import PORT, VSN, SwimRig, address_of, alive, info_of, ip_of
+from tests.rigs import PORT, STRANGER, VSN, SwimRig, address_of, alive, info_of, ip_of
+
+if TYPE_CHECKING:
+    from gossip.wire.address import Address
 
 # Another member than ourselves: alive
 
@@ -163,7 +166,21 @@ def test_confirmations_beyond_those_wanted_are_not_passed_on() -> None:
     assert rig.news() == []
 
 
-def test_a_late_confirmation_declares_dead_at_once_and_is_no_stall() -> None:
+def test_r02_a_suspect_is_told_itself_before_we_declare_it_dead() -> None:
+    rig = with_member("ann", Status.SUSPECT, 5)  # by bob, four seconds
+    rig.m.prober.stop()
+
+    rig.advance(3.6)
+    ((data, to),) = rig.m.take_packets()
+    rig.hear(alive("ann", 6))
+    rig.advance(10)
+
+    assert rig.packet_codec.decode(data) == [Suspect(5, "ann", "me").encode()]
+    assert (data[0], to) == (12, address_of("ann"))  # with a checksum
+    assert rig.status("ann") is Status.ALIVE
+
+
+def test_a_late_confirmation_declares_dead_soon_and_is_no_stall() -> None:
     rig = with_member("ann", Status.ALIVE, 5, others=tuple("bcdefghi"))
     rig.m.prober.stop()
     rig.hear(Suspect(5, "ann", "b"))
@@ -172,7 +189,7 @@ def test_a_late_confirmation_declares_dead_at_once_and_is_no_stall() -> None:
     rig.hear(Suspect(5, "ann", "c"))
 
     assert rig.m.timers.next_at() == rig.now  # not in the past
-    rig.m.handle_timeout(rig.now)
+    rig.advance(0.5)
     assert rig.status("ann") is Status.DEAD
 
 
@@ -318,6 +335,43 @@ def test_an_accusation_of_ourselves_is_refuted(
     assert rig.news() == ([alive("me", refuted_with)] if refuted_with else [])
     assert rig.m.awareness.score == (1 if refuted_with else 0)
     assert rig.delegate.calls == []
+
+
+def test_r05_an_accuser_that_missed_our_refutation_gets_it_again() -> None:
+    rig = SwimRig()
+    rig.learn("ann")
+    rig.hear(Suspect(1, "me", "ann"))  # refuted with 2
+    rig.quiet()
+
+    rig.hear(Suspect(1, "me", "ann"), source=address_of("ann"))
+
+    assert rig.sent() == [(alive("me", 2), address_of("ann"))]
+    assert rig.m.own.incarnation == 2
+    assert rig.news() == []
+
+
+@pytest.mark.parametrize(
+    ("accusation", "source"),
+    [
+        (Suspect(1, "me", "ann"), address_of("bob")),  # a copy on its way
+        (Suspect(1, "me", "ann"), STRANGER),
+        (Suspect(1, "me", "somebody"), address_of("somebody")),
+        (Dead(1, "me", "ann"), address_of("ann")),
+        (Suspect(1, "bob", "ann"), address_of("ann")),
+    ],
+)
+def test_s14_only_a_member_that_accuses_us_itself_gets_it(
+    accusation: Suspect | Dead, source: Address
+) -> None:
+    rig = SwimRig()
+    rig.learn("ann")
+    rig.learn("bob", incarnation=2)
+    rig.hear(Suspect(1, "me", "ann"))
+    rig.quiet()
+
+    rig.hear(accusation, source=source)
+
+    assert rig.sent() == []
 
 
 def test_a_refutation_says_what_we_are_now() -> None:

@@ -10,15 +10,17 @@ from gossip.swim.timers import Timers
 
 
 class Rig:
-    """Suspicions over real timers; `dead` holds who was declared dead, and when."""
+    """Suspicions over real timers; `warned` and `dead` hold who was warned and died, and when."""
 
     def __init__(self, **settings: float) -> None:
         self.timers = Timers()
+        self.warned: list[tuple[str, float]] = []
         self.dead: list[tuple[str, float]] = []
         self.suspicions = Suspicions(
             Config(name="me", **settings),  # type: ignore[arg-type]  # test data
             self.timers,
-            lambda name, now: self.dead.append((name, now)),
+            warn=lambda name, now: self.warned.append((name, now)),
+            declare_dead=lambda name, now: self.dead.append((name, now)),
         )
 
     def run(self, until: float) -> None:
@@ -162,15 +164,49 @@ def test_a_confirmation_moves_the_timer() -> None:
     assert rig.dead == [("ann", 104.0)]
 
 
-def test_h8_a_late_confirmation_declares_dead_now_and_not_in_the_past() -> None:
+def test_r02_a_suspect_is_warned_before_it_is_declared_dead() -> None:
+    rig = Rig()
+    rig.suspicions.begin("ann", "bob", 10, 100.0)
+
+    rig.run(123.9)
+
+    assert rig.warned == [("ann", 123.5)]
+    assert rig.dead == []
+
+
+def test_a_warned_suspect_that_refutes_is_not_declared_dead() -> None:
+    rig = Rig()
+    rig.suspicions.begin("ann", "bob", 10, 100.0)
+    rig.run(123.9)
+
+    rig.suspicions.end("ann")
+    rig.run(200.0)
+
+    assert rig.dead == []
+
+
+def test_h8_a_late_confirmation_warns_now_and_declares_dead_soon_but_not_in_the_past() -> None:
     rig = Rig()
     rig.suspicions.begin("ann", "bob", 10, 100.0)
 
     rig.suspicions.confirm("ann", "cat", 120.0)  # its timeout was over at 111.381
 
     assert rig.timers.next_at() == 120.0  # earlier, it would look like a stall of ours
-    rig.run(120.0)
-    assert rig.dead == [("ann", 120.0)]
+    rig.run(200.0)
+    assert rig.warned == [("ann", 120.0)]
+    assert rig.dead == [("ann", 120.5)]
+
+
+def test_a_confirmation_after_the_warning_does_not_shorten_the_time_to_answer_it() -> None:
+    rig = Rig()
+    rig.suspicions.begin("ann", "bob", 10, 100.0)
+    rig.run(123.6)
+
+    rig.suspicions.confirm("ann", "cat", 123.6)
+    rig.run(200.0)
+
+    assert rig.warned == [("ann", 123.5)]
+    assert rig.dead == [("ann", 124.0)]
 
 
 def test_h8_nobody_is_declared_dead_before_the_time_that_a_stall_gives() -> None:
@@ -178,7 +214,19 @@ def test_h8_nobody_is_declared_dead_before_the_time_that_a_stall_gives() -> None
     rig.suspicions.begin("ann", "bob", 3, 100.0)
     rig.suspicions.begin("cat", "bob", 3, 103.0)
 
-    rig.suspicions.postpone(105.0)
+    rig.suspicions.postpone(105.0, 104.0)
     rig.run(200.0)
 
     assert rig.dead == [("ann", 105.0), ("cat", 107.0)]
+
+
+def test_h8_after_a_stall_a_suspect_is_warned_again() -> None:
+    rig = Rig()
+    rig.suspicions.begin("ann", "bob", 3, 100.0)
+    rig.run(103.6)
+
+    rig.suspicions.postpone(105.0, 104.0)
+    rig.run(200.0)
+
+    assert rig.warned == [("ann", 103.5), ("ann", 104.5)]
+    assert rig.dead == [("ann", 105.0)]

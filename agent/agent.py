@@ -26,8 +26,9 @@ from agent.events import (
     new_event,
 )
 from agent.logs import Value
+from agent.seeds import Seeds
 from gossip.aio import Cluster
-from gossip.errors import GossipError, JoinError, LimitError, WireError
+from gossip.errors import GossipError, LimitError, WireError
 from gossip.events import Gap, Member, MemberStatus
 from gossip.events import UserEvent as SerfEvent
 from gossip.wire.address import join_host_port
@@ -61,6 +62,7 @@ class Description:
     http_port: int
     member: Member
     leader: str
+    isolated: bool
     pool: dict[str, str]
 
 
@@ -85,9 +87,16 @@ class Agent:
         self.http_port = config.ports.http
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.cluster = Cluster(pool or config.gossip_config(node_id), admit=self._admit)
+        self.seeds = Seeds(
+            self.cluster,
+            tuple(dict.fromkeys((*config.start_join, *config.retry_join))),
+            retry_interval=config.retry_interval,
+            retry_max=config.retry_max,
+        )
         # Indexes go on growing across a restart, or a client would wait with one from before it.
         self._index_base = int(time.time() * 1000)
         self._firing = 0
+        self._joining: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,7 +113,9 @@ class Agent:
         self._spawn(self._follow_events())
 
     async def join_configured(self) -> None:
-        """Join what the configuration names: `start_join` now, `retry_join` from now on.
+        """Join what the configuration names: `start_join` now, `retry_join` until one answers.
+
+        From then on all of these are seeds: they are tried again when the pool is lost.
 
         Raises:
             JoinError: none of the addresses of `start_join` answers.
@@ -112,8 +123,8 @@ class Agent:
         if self.config.start_join:
             count = await self.cluster.join(self.config.start_join)
             log.info("joined at start nodes=%d", count)
-        if self.config.retry_join:
-            self._spawn(self._retry_join())
+        if self.config.start_join or self.config.retry_join:
+            self._joining = self._spawn(self._stay_joined())
 
     async def leave(self) -> None:
         """Leave gracefully, then finish with exit code 0. Goes on when the caller is cancelled."""
@@ -123,6 +134,8 @@ class Agent:
 
     async def _leave(self) -> None:
         log.info("leaving the pool")
+        if self._joining is not None:
+            self._joining.cancel()
         await self.cluster.leave()
         self._finish(0)
 
@@ -138,33 +151,23 @@ class Agent:
         if not self.finished.done():
             self.finished.set_result(code)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("a task of the agent ended", exc_info=error)
 
-    async def _retry_join(self) -> None:
-        """Try the addresses again and again until one of them answers."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                count = await self.cluster.join(self.config.retry_join)
-            except JoinError as error:
-                log.warning("join failed attempt=%d error=%s", attempt, Value(error))
-            else:
-                log.info("joined nodes=%d attempt=%d", count, attempt)
-                return
-            if self.config.retry_max and attempt >= self.config.retry_max:
-                log.error("giving up to join attempts=%d", attempt)
-                self._finish(1)
-                return
-            await asyncio.sleep(self.config.retry_interval)
+    async def _stay_joined(self) -> None:
+        """Find the pool through `retry_join`, and find it again whenever it is lost."""
+        if self.config.retry_join and not await self.seeds.join(self.config.retry_join):
+            self._finish(1)
+            return
+        await self.seeds.stay_joined()
 
     # Members
 
@@ -341,6 +344,7 @@ class Agent:
             self.http_port,
             self.cluster.local_member(),
             self.leader(),
+            self.seeds.isolated,
             self.cluster.stats(),
         )
 
@@ -351,7 +355,7 @@ def datacenter_problem(member: Member, datacenter: str) -> str | None:
     A member without a ``dc`` tag is a plain Serf node, and welcome.
     """
     theirs = member.tags.get("dc")
-    if theirs is None or theirs == datacenter or member.tags.get("role") not in {"consul", "node"}:
+    if theirs is None or theirs == datacenter:
         return None
     return f"Member '{member.name}' part of wrong datacenter '{theirs}'"
 

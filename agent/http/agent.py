@@ -60,7 +60,7 @@ async def describe(call: Call) -> Reply:
     return Reply(
         {
             "Config": _config(description),
-            "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 1e-05, "Vec": [0] * 8},
+            "Coord": None,  # as Consul says it where coordinates are off
             "Member": render_member(description.member),
             "Stats": _stats(description),
             "Meta": {},
@@ -169,6 +169,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "check_ttls": "0",
             "checks": "0",
             "services": "0",
+            "isolated": _truth(description.isolated),
             "warnings": "; ".join(config.warnings()),
         },
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
@@ -180,7 +181,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },
-        "serf_lan": {**description.pool, "coordinate_resets": "0"},
+        "serf_lan": description.pool,
         "serf_wan": {},
     }
 

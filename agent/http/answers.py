@@ -23,8 +23,8 @@ BASE_HEADERS = {
     "Server": "gossip-agent",
 }
 TEXT = "text/plain; charset=utf-8"
-PIECE = 32 * 1024
-"""Answers longer than two of these are sent in pieces, so that slow readers hold one, not a copy."""
+PIECE = 16 * 1024
+"""Answers longer than two of these are sent in pieces, so that a slow reader holds one of them."""
 RENDERED = 4
 """Answers kept for further clients that wait for the same change."""
 
@@ -79,5 +79,6 @@ async def send_in_pieces(request: BaseRequest, response: Response) -> StreamResp
         view = memoryview(body)
         for start in range(0, len(body), PIECE):
             await stream.write(view[start : start + PIECE])
+            await request.writer.drain()
     await stream.write_eof()
     return stream

@@ -157,14 +157,16 @@ class HttpServer:
             raise ConnectionResetError("the client has gone")
         started = time.perf_counter()
         connection.request_begins()
+        last = True
         try:
             response = await self._answer(request)
             if not request.content.is_eof():
                 response.force_close()  # what is left of the body would be taken for a request
             log_access(request, response.status, time.perf_counter() - started)
+            last = response.keep_alive is False or not request.keep_alive
             return await send_in_pieces(request, response)
         finally:
-            connection.request_ends()
+            connection.request_ends(last=last)
 
     async def _answer(self, request: BaseRequest) -> Response:
         try:

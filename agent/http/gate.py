@@ -10,7 +10,7 @@ that say nothing, or one byte a second, would hold memory for ever. Each connect
 
     receiving   header_timeout from the first byte (from the start, for the first request)
     working     no deadline here; bodies have theirs, see `read_body` in agent/http/app.py
-    idle        idle_timeout
+    idle        idle_timeout; likewise when the answer is the last and aiohttp is about to close
     any state   what is sent has to be taken at `min_rate` bytes a second, or the connection is cut
 
 A connection costs a few hundred bytes until its first byte arrives; only then is there a parser.
@@ -69,6 +69,7 @@ class _State(enum.Enum):
     RECEIVING = enum.auto()
     WORKING = enum.auto()
     IDLE = enum.auto()
+    CLOSING = enum.auto()
 
 
 class Gate:
@@ -224,9 +225,9 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         self._receive_at = None
 
-    def request_ends(self) -> None:
-        """Its answer is known, and on its way to the client."""
-        self._state = _State.IDLE
+    def request_ends(self, *, last: bool = False) -> None:
+        """Its answer is known, and on its way to the client; after the `last` one aiohttp closes."""
+        self._state = _State.CLOSING if last else _State.IDLE
         self._arm(self._gate.limits.idle_timeout)
 
     def abort(self) -> None:
@@ -285,7 +286,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Everything is sent; a client that had been reading is idle only from now on."""
         self._drain_at = None
-        if self._state is _State.IDLE:
+        if self._state in {_State.IDLE, _State.CLOSING}:
             self._arm(self._gate.limits.idle_timeout)
         if self._inner is not None:
             self._inner.resume_writing()
@@ -314,7 +315,7 @@ class Connection(asyncio.Protocol):
             if now >= self._drain_at and not self._took_enough():
                 self._expire()
                 return
-            if self._state is _State.IDLE:
+            if self._state in {_State.IDLE, _State.CLOSING}:
                 self._receive_at = None  # it is reading; `resume_writing` sets this again
         if self._receive_at is not None and now >= self._receive_at:
             self._expire()

@@ -34,6 +34,10 @@ class NodeInfo:
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", format_address(self.addr, self.port))
 
+    def lives_at(self, addr: bytes, port: int) -> bool:
+        """Whether it says that it can be reached there."""
+        return self.port == port and self.addr == addr
+
     @property
     def protocol_max(self) -> int:
         """Highest memberlist protocol it understands (PMax), 0 when it does not say."""

@@ -218,7 +218,7 @@ async def test_self_has_every_key_of_the_first_api_and_of_newer_clients() -> Non
     settings = {"server": True, "bootstrap": True, "ports": Ports(http=0, serf_lan=0, server=1234)}
     async with running(**settings) as server:  # type: ignore[arg-type]
         shown = (await server.get("/v1/agent/self")).json
-    assert all(isinstance(section, dict) for section in shown.values())
+    assert all(section is None or isinstance(section, dict) for section in shown.values())
     assert set(shown) == {"Config", "Coord", "Member", "Stats", "Meta"}
     config = shown["Config"]
     for key, kind in FIRST_API_CONFIG.items():
@@ -232,7 +232,7 @@ async def test_self_has_every_key_of_the_first_api_and_of_newer_clients() -> Non
     assert config["PrimaryDatacenter"] == config["Datacenter"] == "dc1"
     assert config["AdvertiseAddr"] == "127.0.0.1"
     assert list(shown["Member"]) == MEMBER_KEYS
-    assert shown["Coord"] == {"Adjustment": 0, "Error": 1.5, "Height": 1e-05, "Vec": [0] * 8}
+    assert shown["Coord"] is None
     assert shown["Meta"] == {}
 
 
@@ -252,7 +252,6 @@ async def test_every_statistic_is_text(one: TestAgent) -> None:
         "event_queue",
         "query_queue",
         "encrypted",
-        "coordinate_resets",
     }
     assert stats["serf_lan"]["members"] == "1"
     assert set(stats["agent"]) >= {"check_monitors", "check_ttls", "checks", "services"}
@@ -361,7 +360,7 @@ async def test_a_bare_wan_joins_the_lan_pool() -> None:
         ({"role": "web"}, None),
         ({"role": "node", "dc": "dc1"}, None),
         ({"role": "consul", "dc": "dc1"}, None),
-        ({"role": "web", "dc": "dc2"}, None),
+        ({"role": "web", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
         ({"role": "node", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
         ({"role": "consul", "dc": ""}, "Member 'x' part of wrong datacenter ''"),
     ],

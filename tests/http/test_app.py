@@ -389,6 +389,35 @@ async def test_a_body_nobody_asked_for_does_not_become_a_request(one: TestAgent)
     assert answer.json == []
 
 
+@pytest.mark.parametrize("chunks", [b"zz\r\nabc\r\n", b"3\r\nabcdef\r\n", b"-1\r\n"])
+async def test_a_broken_chunk_ends_the_connection_without_a_line_in_the_log(
+    chunks: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(limits=GateLimits(body_timeout=0.2)) as agent:
+        request = (
+            b"PUT /v1/event/fire/x HTTP/1.1\r\nHost: localhost\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        answer = parse_answer(await raw_exchange(agent.port, request + chunks))
+        assert answer.status in {400, 408}
+        assert agent.agent.events.recent() == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_client_that_goes_away_in_its_body_leaves_no_line_in_the_log(
+    one: TestAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+    writer.write(
+        b"PUT /v1/event/fire/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"
+    )
+    await eventually(lambda: one.http._writes)
+    writer.close()
+    await eventually(lambda: not one.http._writes and len(one.http.gate) == 0)
+    assert one.agent.events.recent() == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_change_is_finished_when_its_client_has_gone(one: TestAgent) -> None:
     go, done = asyncio.Event(), asyncio.Event()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.http.errors import HttpError
 from agent.http.guard import Guard, host_name, parse_ip
@@ -136,3 +138,9 @@ def test_names_are_compared_in_one_spelling() -> None:
     assert host_name("  Host.  ") == "host"
     assert parse_ip("::ffff:1.2.3.4") == parse_ip("1.2.3.4")
     assert parse_ip("fe80::1%eth0") == parse_ip("fe80::1")
+
+
+@given(st.text(max_size=60))
+def test_any_host_header_is_a_name_or_nothing(text: str) -> None:
+    name = host_name(text)
+    assert name is None or (name and "/" not in name) or "/" in text

@@ -52,8 +52,15 @@ class Process:
 
     @property
     def port(self) -> int:
+        return self._banner_port("HTTP")
+
+    @property
+    def lan_port(self) -> int:
+        return self._banner_port("LAN")
+
+    def _banner_port(self, name: str) -> int:
         for line in self.lines:
-            if found := re.search(r"HTTP: (\d+)", line):
+            if found := re.search(rf"{name}: (\d+)", line):
                 return int(found[1])
         raise AssertionError(self.lines)
 
@@ -149,8 +156,12 @@ def test_h12_stopping_with_blocked_and_idle_connections_leaves_stderr_clean(
 
 
 def test_a_second_signal_stops_at_once_with_code_1(tmp_path: Path) -> None:
-    with started(*client(tmp_path, "-log-level=debug")) as agent:
+    other = ["-bind=127.0.0.1", f"-data-dir={tmp_path / 'other'}", "-node=web-2"]
+    with started(*client(tmp_path, "-log-level=debug")) as agent, started(*other) as peer:
         agent.until("Log data")
+        peer.until("Log data")
+        # Alone it would have nobody to take leave of, and be gone before a second signal.
+        agent.get(f"/v1/agent/join/127.0.0.1:{peer.lan_port}", "PUT")
         agent.process.send_signal(signal.SIGINT)
         agent.until("leaving the pool")
         began = time.monotonic()

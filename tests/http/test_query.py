@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.http.errors import HttpError
 from agent.http.query import Blocking, blocking, parse_parameters, unquote
@@ -77,3 +79,16 @@ def test_percent_encoding_is_undone_once_and_keeps_any_byte() -> None:
     assert unquote("%252e%2e") == "%2e."
     assert unquote("%ff").encode("utf-8", "surrogateescape") == b"\xff"
     assert unquote("%C3%A4ä") == "ää"
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")) | st.from_regex(r"[a-z%=&+0-9;]{0,40}"))
+def test_any_query_gives_a_blocking_query_or_a_documented_error(query: str) -> None:
+    status = 200
+    result = Blocking()
+    try:
+        result = blocking(parse_parameters(query))
+    except HttpError as error:
+        status = error.status
+    assert status in {200, 400, 500}
+    assert 0 <= result.index < 2**64
+    assert 0 < result.wait <= 600

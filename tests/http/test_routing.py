@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.http.app import ROUTES
 from agent.http.errors import HttpError
@@ -149,3 +151,28 @@ def test_strict_mode_has_one_method_per_endpoint(path: str) -> None:
     assert strict.allow(route) == {"Allow": f"OPTIONS,{only}"}
     strict.check_method(route, only)
     assert refusal(strict.check_method, route, "HEAD").status == 405
+
+
+@given(st.text(max_size=40) | st.from_regex(r"/[a-z/.%0-9?]{0,40}"))
+def test_any_target_is_a_clean_path_or_an_answer_and_redirects_end(text: str) -> None:
+    answers: list[int] = []
+    while len(answers) < 3 and (answer := cleaned(text)) is not None:
+        answers.append(answer.status)
+        text = answer.headers.get("Location", "")
+        assert text.startswith("/") is (answer.status == 301)
+        assert not text.startswith("//")
+        if answer.status != 301:
+            break
+    assert answers in ([], [400], [301], [301, 400])
+
+
+def cleaned(target: str) -> HttpError | None:
+    """The answer to a target that is not clean; what is clean has no odd segment."""
+    try:
+        parsed = Target.parse(target)
+        parsed.check_clean()
+    except HttpError as error:
+        return error
+    assert not {".", ".."} & set(parsed.path.split("/"))
+    assert "//" not in parsed.path
+    return None

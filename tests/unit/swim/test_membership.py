@@ -618,14 +618,15 @@ def test_reaping_shrinks_the_retransmit_limit() -> None:
     assert (grown, rig.m.dissemination.membership.limit) == (8, 4)
 
 
-def test_somebody_reaped_may_be_learned_again_as_new() -> None:
+@pytest.mark.parametrize("incarnation", [1, 7], ids=["older", "what was told before"])
+def test_somebody_reaped_may_be_learned_again_as_new(incarnation: int) -> None:
     rig = with_member("ann", Status.DEAD, 7, gossip_to_the_dead_time=1.0)
     rig.advance(4)
     rig.quiet()
 
-    rig.hear(alive("ann", 1))
+    rig.hear(alive("ann", incarnation))
 
-    assert rig.record("ann").incarnation == 1
+    assert rig.record("ann").incarnation == incarnation
     assert rig.delegate.calls == [("join", "ann")]
 
 

@@ -136,6 +136,10 @@ class Membership:
         except WireError as error:
             self.stats[f"packets_refused_{error.layer}"] += 1
             return
+        finally:
+            if dropped := self.packet_codec.dropped_parts:
+                self.stats["parts_refused"] += dropped
+                self.packet_codec.dropped_parts = 0
         for part in parts:
             if self.dissemination.heard(part, source, now):
                 self.stats["messages_heard_again"] += 1
@@ -186,7 +190,8 @@ class Membership:
         self.own.info = NodeInfo(info.name, info.addr, info.port, meta, info.vsn)
         self.own.incarnation += 1
         self.delegate.notify_update(self.own, now)
-        self._tell_alive(self.own, None, now)
+        if not self.leaving:  # or it would call us back to life
+            self._tell_alive(self.own, None, now)
 
     def leave(self, now: float) -> None:
         """Say farewell: dead from ourselves, to `FAREWELL_FANOUT` members at once.

@@ -43,6 +43,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.items: list[Item] = []
         self.finished: list[bytes] = []
         self.expected: list[bytes] = []
+        self.remembered: dict[bytes, str | None] = {}
         self.counter = 0
 
     def _place(self) -> int:
@@ -52,6 +53,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _finish(self, item: Item) -> None:
         self.items.remove(item)
         self.expected.append(item.message)
+        self.remembered[item.message] = item.subject
 
     @rule(
         size=st.integers(4, 60),
@@ -73,6 +75,8 @@ class QueueMachine(RuleBasedStateMachine):
         for item in list(self.items):
             if subject is not None and item.subject == subject:
                 self._finish(item)
+        if subject is not None:  # what was told about it is news again
+            self.remembered = {m: s for m, s in self.remembered.items() if s != subject}
         self.items.append(
             Item(message, subject, min(transmits, self.queue.limit - 1), self._place())
         )
@@ -152,8 +156,10 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         """Both hold the same, finished the same in the same order, and count the same."""
-        assert len(self.queue) == len(self.items) == len(self.index)
-        assert set(self.index) == {item.message for item in self.items}
+        queued = {item.message for item in self.items}
+        assert len(self.queue) == len(self.items)
+        assert {message for message, b in self.index.items() if not b.finished} == queued
+        assert set(self.index) == queued | set(self.remembered)
         assert self.finished == self.expected
         assert self.queue.fewest_transmits() == min(
             (item.transmits for item in self.items), default=None

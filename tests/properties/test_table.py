@@ -164,7 +164,6 @@ def test_l3_two_views_agree_after_they_exchanged_states(
         if Status.ALIVE in states:
             assert len(held) == 2  # the alive are learned
         if len(held) == 2 and held[0] != held[1]:
-            # Only a death is not taken over, as nobody's word about it is: it is suspected instead,
-            # and a departure at an incarnation that the other has left behind.
-            assert {status for status, _ in held} & {Status.DEAD, Status.LEFT}
+            # Nobody's word about a death is taken: it is suspected instead. And a suspicion keeps
+            # the incarnation at which it began. But who is alive to one is so to both.
             assert Status.ALIVE not in states

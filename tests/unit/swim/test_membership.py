@@ -473,6 +473,16 @@ def test_alive_and_accusations_about_ourselves_are_nothing_to_a_leaving_node() -
     assert rig.news() == []
 
 
+def test_new_meta_of_a_leaving_node_does_not_call_it_back_to_life() -> None:
+    rig = SwimRig()
+    rig.learn("ann")
+    rig.m.leave(rig.now)
+
+    rig.m.update_meta(b"tags", rig.now)
+
+    assert rig.news() == [Dead(1, "me", "me")]
+
+
 def test_a_leaving_node_neither_probes_nor_exchanges_states() -> None:
     rig = SwimRig(push_pull_interval=5.0)
     rig.learn("ann")
@@ -531,6 +541,18 @@ def test_the_largest_news_about_a_member_fits_the_smallest_packet() -> None:
     assert all(rig.m.broadcast_fits(message.encode()) for message in largest)
     with pytest.raises(ConfigError, match="udp_buffer_size 1199 is not between 1200 and"):
         SwimRig(udp_buffer_size=1199)
+
+
+def test_s20_what_is_dropped_from_a_packet_is_counted_and_the_rest_is_heard() -> None:
+    rig = SwimRig()
+    (whole,) = rig.packet_codec.encode([alive("ann").encode(), alive("bob").encode()])
+
+    rig.m.receive_packet(whole[:-1], STRANGER, rig.now)
+    rig.m.receive_packet(b"\x07\x02\x00", STRANGER, rig.now)
+
+    assert rig.status("ann") is Status.ALIVE
+    assert rig.stats["parts_refused"] == 1
+    assert rig.stats["packets_refused_compound"] == 1
 
 
 def test_an_alive_without_a_name_is_dropped_and_counted() -> None:

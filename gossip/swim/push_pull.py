@@ -84,6 +84,8 @@ class StateExchange:
             JoinError: it may not be merged; the text says why.
         """
         membership = self._membership
+        if state.skipped:
+            membership.stats["records_skipped"] += state.skipped
         try:
             verify_versions(state.nodes, membership.table)
             self._verify_members(state.nodes, our_name_must_be_free=join and dialed)

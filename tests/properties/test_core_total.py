@@ -44,7 +44,7 @@ from tests.rigs import PORT, VSN, NodeRig, address_of, alive, ip_of
 if TYPE_CHECKING:
     from gossip.events import Member
 
-FEW = settings(max_examples=150, deadline=None)
+FEW = settings(max_examples=100, deadline=None)
 
 # Well-formed and hostile: names that exist, numbers at every edge, addresses of every kind.
 

@@ -32,7 +32,7 @@ def seen_as(pool: Pool, name: str, status: MemberStatus | None) -> bool:
 # Leaving: L5, G-16, S18
 
 
-@pytest.mark.parametrize(("size", "within"), [(2, 0.05), (10, 0.05), (30, 0.1), (80, 1.0)])
+@pytest.mark.parametrize(("size", "within"), [(2, 0.05), (10, 0.05), (30, 0.1), (70, 1.0)])
 def test_g16_a_leave_is_seen_by_all_quickly_and_by_none_as_a_failure(
     size: int, within: float
 ) -> None:

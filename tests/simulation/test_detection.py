@@ -72,7 +72,7 @@ def test_without_faults_nobody_is_even_suspected() -> None:
     pool = Pool(seed=5)
     hosts = pool.joined(12)
 
-    pool.run(240)
+    pool.run(120)
 
     assert failures(hosts) == []
     assert sum(h.node.stats["suspected"] + h.node.stats["probes_failed"] for h in hosts) == 0
@@ -157,7 +157,7 @@ def test_r05_g10_loss_in_all_directions_makes_no_failures(loss: float) -> None:
     hosts = pool.joined(8)
 
     pool.loss = loss
-    pool.run(240)
+    pool.run(150)
     pool.loss = 0.0
     pool.run_until(lambda: all_alive(pool), 10)
 
@@ -265,7 +265,7 @@ def accused_by_throttled(seed: int, **settings: float) -> list[tuple[str, str]]:
     slow = hosts[:3]
     for host in slow:
         stalling(pool, host, lambda: dice.uniform(0.5, 1.5), lambda: dice.uniform(0.01, 0.05))
-    pool.run(90)
+    pool.run(60)
     names = {host.name for host in slow}
     return [f for f in failures(hosts) if f[1] not in names]
 

@@ -24,7 +24,7 @@ def digest(seed: int) -> str:
     hosts = pool.joined(9, keyring=ring)
     dice = random.Random(seed)
     pool.loss = 0.1
-    for _ in range(30):
+    for _ in range(20):
         host = dice.choice(pool.running())
         match dice.randrange(6):
             case 0 | 1 | 2:

@@ -181,7 +181,7 @@ def test_every_pure_module_is_looked_at() -> None:
     assert {"gossip.swim.membership", "gossip.serf.node", "gossip.wire.codec"} <= set(pure)
 
 
-def test_pure_modules_call_no_clock_or_chance_of_the_interpreter() -> None:
+def test_r10_pure_modules_call_no_clock_or_chance_of_the_interpreter() -> None:
     """What needs no import: `id`-based order, hash-based order and `open` or `input`."""
     for module, path in MODULES.items():
         if (floor_of(module) or 0) < 3:

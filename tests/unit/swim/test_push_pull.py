@@ -10,7 +10,7 @@ from gossip.errors import JoinError
 from gossip.swim.exchange import PushPullExchange
 from gossip.swim.members import Status
 from gossip.wire.messages import Dead, PushPull, PushPullNode, Suspect
-from tests.rigs import PORT, VSN, SwimRig, address_of, alive, info_of, ip_of
+from tests.rigs import PORT, VSN, SwimRig, address_of, alive, answer, info_of, ip_of
 
 
 def row(name: str, state: int = Status.ALIVE, incarnation: int = 1, **fields: Any) -> PushPullNode:
@@ -160,6 +160,21 @@ def test_h1_records_with_useless_addresses_are_skipped_and_counted(addr: bytes) 
     assert rig.status("ann") is None
     assert rig.status("bob") is Status.ALIVE
     assert rig.stats["addresses_refused"] == 1
+
+
+def test_s20_records_that_exceed_our_limits_are_left_out_and_counted() -> None:
+    rig = SwimRig()
+    exchange = rig.m.state_exchange.dial(address_of("ann"), rig.now, join=False)
+
+    answer(
+        exchange,
+        rig.stream_codec,
+        [row("x" * 256), row("ann"), row("bob", meta=bytes(513))],
+        rig.now,
+    )
+
+    assert {record.info.name for record in rig.m.table} == {"me", "ann"}
+    assert rig.stats["records_skipped"] == 2
 
 
 def test_the_layer_above_gets_its_part_after_the_members_are_known() -> None:

@@ -46,23 +46,25 @@ async def sender() -> AsyncIterator[Datagrams]:
     datagrams.close()
 
 
-async def received(datagrams: Datagrams) -> bytes:
+async def received(datagrams: Datagrams, count: int = 1) -> list[bytes]:
+    """What arrives, until there are so many."""
+    packets: list[bytes] = []
     async with asyncio.timeout(5):
-        packet = await datagrams.receive()
-    assert packet is not None
-    return packet[0]
+        while len(packets) < count:
+            packets += [data for data, _ in await datagrams.receive()]
+    return packets
 
 
 @pytest.mark.parametrize("bad", BAD_ADDRESSES)
 async def test_h1_a_bad_address_is_counted_and_the_socket_goes_on(
     sender: Datagrams, receiver: Datagrams, bad: Any
 ) -> None:
-    await sender.send([(b"lost", bad)])
-    await sender.send([(b"arrives", ("127.0.0.1", receiver.port))])
+    sender.send([(b"lost", bad)])
+    sender.send([(b"arrives", ("127.0.0.1", receiver.port))])
 
-    assert await received(receiver) == b"arrives"
-    await receiver.send([(b"back", ("127.0.0.1", sender.port))])
-    assert await received(sender) == b"back"
+    assert await received(receiver) == [b"arrives"]
+    receiver.send([(b"back", ("127.0.0.1", sender.port))])
+    assert await received(sender) == [b"back"]
     assert sum(sender._stats.values()) >= 1, "the refused packet is counted"
 
 
@@ -74,7 +76,7 @@ async def test_h2_a_host_name_is_never_resolved_on_the_loop(
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
-    await sender.send([(b"x", ("localhost", 7946))])
+    sender.send([(b"x", ("localhost", 7946))])
 
     assert sender._stats["sends_refused"] == 1
 
@@ -87,9 +89,9 @@ async def test_h3_errors_of_one_peer_cost_no_packet_to_another(
     for index in range(50):
         batch += [(b"bad", BAD_ADDRESSES[index % len(BAD_ADDRESSES)]), (b"%d" % index, good)]
 
-    await sender.send(batch)
+    sender.send(batch)
 
-    assert [await received(receiver) for _ in range(50)] == [b"%d" % i for i in range(50)]
+    assert await received(receiver, 50) == [b"%d" % i for i in range(50)]
 
 
 async def test_h1_a_socket_that_was_closed_is_opened_again_on_its_port(
@@ -103,9 +105,9 @@ async def test_h1_a_socket_that_was_closed_is_opened_again_on_its_port(
 
     async with asyncio.timeout(5):
         while not waiting.done():
-            await sender.send([(b"again", ("127.0.0.1", port))])
+            sender.send([(b"again", ("127.0.0.1", port))])
             await asyncio.wait([waiting], timeout=0.01)
-    assert await waiting == b"again"
+    assert set(await waiting) == {b"again"}
     assert receiver._stats["socket_reopened"] == 1
 
 
@@ -116,7 +118,7 @@ async def test_h5_close_ends_a_pending_receive(receiver: Datagrams) -> None:
     receiver.close()
 
     async with asyncio.timeout(2):
-        assert await waiting is None
+        assert await waiting == []
 
 
 def test_h4_a_full_inbox_drops_the_oldest_of_the_less_urgent_and_counts_it() -> None:

@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Packets fed to the node before others get the loop."""
+TIMER_SLACK = 0.001
+"""Added to every wait, seconds: uvloop counts in milliseconds from when it last looked at the clock,
+and who wakes early finds nothing due and has to wait again."""
 READ_SIZE = 65536
 PORT_ATTEMPTS = 16
 """How often a common free port for UDP and TCP is looked for when none is given."""
@@ -479,7 +482,7 @@ class Cluster:
             if due == self._timer_due:
                 return
             self._timer.cancel()
-        delay = max(due - self._clock(), 0)
+        delay = max(due - self._clock(), 0) + TIMER_SLACK
         self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
         self._timer_due = due
 

@@ -2,8 +2,8 @@
 
 What asyncio-dgram leaves to its user, and what is done about it here:
 
-* an error of one send is raised by the next send, about an unrelated peer, whose packet is then lost:
-  errors are drained after every send and charged to the packet that caused them;
+* an error of one send is raised by the next send, about an unrelated peer, instead of sending: such
+  errors are counted, and the send is repeated until it is made;
 * an unusable address can close the transport for good: addresses are checked before every send, and
   a socket that closes nevertheless is opened again on the same port;
 * its queues have no bound: all that is there is taken off at once, and `Inbox` keeps what answers
@@ -41,6 +41,8 @@ SEND_TIMEOUT = 1.0
 """Packets that a congested transport does not take in so many seconds are dropped."""
 UNSENT_LIMIT = 1024
 """Packets waiting for a congested transport; beyond, the oldest are dropped."""
+SEND_ATTEMPTS = 64
+"""So many errors of earlier packets may come up before a packet is given up."""
 REOPEN_DELAYS = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Pauses before attempts to open a closed socket again, seconds; the last repeats."""
 
@@ -169,24 +171,19 @@ class Datagrams:
         if target is None:
             self._stats["sends_refused"] += 1
             return True
-        self._drain_errors("socket_errors")
-        try:
-            await self._stream.send(data, target)
-        except (OSError, asyncio_dgram.TransportClosed):
-            self._stats["send_errors"] += 1
-        except (ValueError, TypeError):  # uvloop's way of refusing an address
-            self._stats["sends_refused"] += 1
-        self._drain_errors("send_errors")
-        return True
-
-    def _drain_errors(self, counter: str) -> None:
-        while True:
+        for _ in range(SEND_ATTEMPTS):
             try:
-                _ = self._stream.exception
+                await self._stream.send(data, target)
             except OSError:
-                self._stats[counter] += 1
-            else:
-                return
+                self._stats["socket_errors"] += 1  # of an earlier packet: this one is still here
+                continue
+            except asyncio_dgram.TransportClosed:
+                self._stats["send_errors"] += 1
+            except (ValueError, TypeError):  # uvloop's way of refusing an address
+                self._stats["sends_refused"] += 1
+            return True
+        self._stats["send_errors"] += 1
+        return True
 
     async def _reopen(self) -> None:
         self._stats["socket_reopened"] += 1

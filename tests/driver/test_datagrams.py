@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gossip.datagrams import Datagrams, Inbox
+from gossip.datagrams import SEND_ATTEMPTS, Datagrams, Inbox
 from gossip.wire.messages import Ack, Alive, Dead, Ping, UserMessage
 from gossip.wire.packet import PacketCodec, is_probe_traffic
 
@@ -166,3 +166,92 @@ def test_h4_what_keeps_members_alive_is_urgent(crc: bool, compound: bool) -> Non
 @pytest.mark.parametrize("data", [b"", b"\x07", b"\x07\xff", b"\x0c", b"\x0c\x00\x00\x00\x00"])
 def test_a_cut_packet_is_not_urgent(data: bytes) -> None:
     assert not is_probe_traffic(data)
+
+
+# A congested transport: asyncio-dgram's sends wait from when the transport asks for a pause
+
+
+def congest(datagrams: Datagrams) -> None:
+    datagrams._stream._drained.clear()
+
+
+def relieve(datagrams: Datagrams) -> None:
+    datagrams._stream._drained.set()
+
+
+def numbered(count: int, receiver: Datagrams) -> list[tuple[bytes, tuple[str, int]]]:
+    return [(b"%d" % index, ("127.0.0.1", receiver.port)) for index in range(count)]
+
+
+async def test_h5_packets_wait_for_a_congested_transport_and_leave_in_order(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    congest(sender)
+    sender.send(numbered(3, receiver)[:2])
+    sender.send(numbered(3, receiver)[2:])
+    await asyncio.sleep(0)
+
+    relieve(sender)
+
+    assert await received(receiver, 3) == [b"0", b"1", b"2"]
+    assert sender._stats == Counter()
+
+
+async def test_h5_a_transport_that_stays_congested_costs_packets_but_nobody_waits(
+    sender: Datagrams, receiver: Datagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossip.datagrams.SEND_TIMEOUT", 0.01)
+    congest(sender)
+    sender.send(numbered(5, receiver))
+
+    waiting = sender._sender
+    assert waiting is not None
+    async with asyncio.timeout(5):
+        await waiting
+    assert sender._stats["send_timeouts"] == 1
+    relieve(sender)
+    sender.send([(b"later", ("127.0.0.1", receiver.port))])
+
+    # The transport had taken the first two before anybody waited for it.
+    assert await received(receiver, 3) == [b"0", b"1", b"later"]
+
+
+async def test_h4_packets_that_wait_for_a_congested_transport_are_bounded(
+    sender: Datagrams, receiver: Datagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossip.datagrams.UNSENT_LIMIT", 2)
+    congest(sender)
+
+    sender.send(numbered(9, receiver))
+    relieve(sender)
+
+    assert await received(receiver, 3) == [b"0", b"7", b"8"]
+    assert sender._stats["sends_dropped_overload"] == 6
+
+
+async def test_h5_close_does_not_wait_for_a_congested_transport(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    congest(sender)
+    sender.send(numbered(5, receiver))
+    task = sender._sender
+    assert task is not None
+    await asyncio.sleep(0)
+
+    sender.close()
+
+    async with asyncio.timeout(2):
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_h3_a_packet_is_given_up_when_errors_do_not_end(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    for _ in range(SEND_ATTEMPTS + 1):
+        sender._stream._excq.put_nowait(OSError("of an earlier packet"))
+
+    sender.send(numbered(2, receiver))
+
+    assert await received(receiver) == [b"1"]
+    assert sender._stats == {"socket_errors": SEND_ATTEMPTS + 1, "send_errors": 1}

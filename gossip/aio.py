@@ -462,18 +462,21 @@ class Cluster:
             self._next_turn.cancel()
             self._next_turn = None
         node, now = self.node, self._clock()
-        for data, address in self._inbox.take(BATCH):
-            node.receive_packet(data, address, now)
-        node.handle_timeout(self._clock())
-        if packets := node.take_packets():
-            self._datagrams.send(packets)
-        for exchange in node.take_dials():
-            self._spawn(self._dial(exchange))
-        self._publish(node)
-        if self._inbox:
-            self._wake()
-        else:
-            self._set_timer()
+        try:
+            for data, address in self._inbox.take(BATCH):
+                node.receive_packet(data, address, now)
+            node.handle_timeout(self._clock())
+            if packets := node.take_packets():
+                self._datagrams.send(packets)
+            for exchange in node.take_dials():
+                self._spawn(self._dial(exchange))
+            self._publish(node)
+        finally:
+            # Whatever went wrong is reported by the loop, and must not be the last turn.
+            if self._inbox:
+                self._wake()
+            else:
+                self._set_timer()
 
     def _set_timer(self) -> None:
         due = self.node.next_timeout()

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 from agent.commands.base import FORMAT, CommandError, Context, check_flags, wants_json, write_error
 from agent.flags import UsageError, parse_flags, suggest
+from agent.loading import load
 
 TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _run(args: list[str]) -> int:
 
 
 def _run_command(name: str, argv: list[str]) -> int:
-    module = import_module(f"agent.commands.{name.replace('-', '_')}")
+    module = load(f"agent.commands.{name.replace('-', '_')}")
     command: Command = module.COMMAND
     flags = parse_flags(command.flags, argv)
     if flags.on("help"):

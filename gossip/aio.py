@@ -4,8 +4,9 @@
     streams --------------+--> Node --> datagrams, streams, subscriptions
     timeouts -------------'
 
-One task receives, one pumps; each TCP exchange is a short task of its own. Everything runs on one
-event loop and touches the node from nowhere else.
+Whatever feeds the node is followed by a *turn*, which makes timeouts and puts out what there is. One
+task receives datagrams and takes a turn for all that came together; each TCP exchange is a short task
+of its own. Everything runs on one event loop and touches the node from nowhere else.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Packets fed to the node before others get the loop."""
+TIMER_SLACK = 0.001
+"""Added to every wait, seconds: uvloop counts in milliseconds from when it last looked at the clock,
+and who wakes early finds nothing due and has to wait again."""
 READ_SIZE = 65536
 PORT_ATTEMPTS = 16
 """How often a common free port for UDP and TCP is looked for when none is given."""
@@ -130,7 +134,9 @@ class Cluster:
         self._inbox = Inbox(self._stats)
         self._server: asyncio.Server | None = None
         self._node: Node | None = None
-        self._wake = asyncio.Event()
+        self._next_turn: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
         self._changed: list[asyncio.Future[None]] = []
@@ -178,11 +184,14 @@ class Cluster:
             await self.close()
             raise
         self._spawn(self._receive())
-        self._spawn(self._pump())
+        self._wake()
 
     async def close(self) -> None:
         """Stop at once; every task has ended when this returns. Idempotent."""
         self._closed = True
+        for handle in (self._next_turn, self._timer):
+            if handle is not None:
+                handle.cancel()
         self._datagrams.close()
         if self._server is not None:
             self._server.close()
@@ -225,7 +234,7 @@ class Cluster:
         errors: list[str] = []
         targets = await self._resolve(addresses, errors)
         exchanges = self.node.join(targets, self._clock(), ignore_old=ignore_old_events)
-        self._wake.set()
+        self._wake()
         await asyncio.gather(*(self._done(exchange) for exchange in exchanges))
         joined = 0
         for exchange in exchanges:
@@ -248,7 +257,7 @@ class Cluster:
         self.node.leave(self._clock())
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
-        self._wake.set()
+        self._wake()
         await asyncio.shield(self._left)
 
     async def force_leave(self, name: str, *, prune: bool = False) -> MemberStatus:
@@ -271,7 +280,7 @@ class Cluster:
                 told.set_result(None)
 
         if self.node.force_leave(name, self._clock(), prune=prune, on_told=on_told):
-            self._wake.set()
+            self._wake()
             async with asyncio.timeout(self.config.broadcast_timeout):
                 await told
         member = self.node.members.get(name)
@@ -290,7 +299,7 @@ class Cluster:
             while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
                 await asyncio.sleep(pause)
             ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
-        self._wake.set()
+        self._wake()
         return ltime
 
     async def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -300,7 +309,7 @@ class Cluster:
             ConfigError: encoded they exceed 512 bytes; nothing was changed.
         """
         self.node.set_tags(tags, self._clock())
-        self._wake.set()
+        self._wake()
 
     # What members see
 
@@ -429,35 +438,60 @@ class Cluster:
 
     async def _receive(self) -> None:
         try:
-            while (packet := await self._datagrams.receive()) is not None:
-                self._inbox.put(*packet)
-                self._wake.set()
+            while packets := await self._datagrams.receive():
+                for data, address in packets:
+                    self._inbox.put(data, address)
+                self._turn()
         finally:
             # Also when the loop ends without our being closed: asyncio-dgram's destructor would
             # use a loop that is gone.
             self._datagrams.close()
 
-    async def _pump(self) -> None:
-        node, loop = self.node, asyncio.get_running_loop()
-        while True:
-            self._wake.clear()  # before draining, so that nothing fed meanwhile is slept on
-            now = self._clock()
+    def _wake(self) -> None:
+        """Have a turn soon, because something was fed, or is due.
+
+        Not at once: several may feed, and packets that came meanwhile are fed before timers judge
+        their senders.
+        """
+        if self._next_turn is None and not self._closed:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Feed packets to the node, do what is due, and put out what there is."""
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        node, now = self.node, self._clock()
+        try:
             for data, address in self._inbox.take(BATCH):
                 node.receive_packet(data, address, now)
             node.handle_timeout(self._clock())
             if packets := node.take_packets():
-                await self._datagrams.send(packets)
+                self._datagrams.send(packets)
             for exchange in node.take_dials():
                 self._spawn(self._dial(exchange))
             self._publish(node)
+        finally:
+            # Whatever went wrong is reported by the loop, and must not be the last turn.
             if self._inbox:
-                await asyncio.sleep(0)
-                continue
-            due = node.next_timeout()
-            assert due is not None  # noqa: S101 - a node always has something to do
-            timer = loop.call_later(max(due - self._clock(), 0), self._wake.set)
-            await self._wake.wait()
-            timer.cancel()
+                self._wake()
+            else:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self.node.next_timeout()
+        assert due is not None  # noqa: S101 - a node always has something to do
+        if self._timer is not None:
+            if due == self._timer_due:
+                return
+            self._timer.cancel()
+        delay = max(due - self._clock(), 0) + TIMER_SLACK
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        self._timer_due = due
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._wake()
 
     def _publish(self, node: Node) -> None:
         """Tell everybody who waits what the node put out."""
@@ -487,11 +521,11 @@ class Cluster:
                 reader, writer = await asyncio.open_connection(ip, port)
         except ConnectionRefusedError:
             exchange.refuse(self._clock())
-            self._wake.set()
+            self._wake()
             return
         except OSError as error:  # TimeoutError is one of them
             exchange.fail(str(error) or "timed out", self._clock())
-            self._wake.set()
+            self._wake()
             return
         exchange.connected(self._clock())
         await self._converse(exchange, reader, writer)
@@ -537,7 +571,7 @@ class Cluster:
                     exchange.receive_data(data, self._clock())
                 else:
                     exchange.receive_eof(self._clock())
-                self._wake.set()
+                self._wake()
         except TimeoutError:
             exchange.handle_timeout(self._clock())
         except OSError as error:
@@ -545,7 +579,7 @@ class Cluster:
         finally:
             if not exchange.done:
                 exchange.fail("the node is closing", self._clock())
-            self._wake.set()
+            self._wake()
             if exchange.error is None:
                 writer.close()
             else:

@@ -2,13 +2,15 @@
 
 What asyncio-dgram leaves to its user, and what is done about it here:
 
-* an error of one send is raised by the next send, about an unrelated peer, whose packet is then lost:
-  errors are drained after every send and charged to the packet that caused them;
+* an error of one send is raised by the next send, about an unrelated peer, instead of sending: such
+  errors are counted, and the send is repeated until it is made;
 * an unusable address can close the transport for good: addresses are checked before every send, and
   a socket that closes nevertheless is opened again on the same port;
-* its queues have no bound: `Inbox` takes packets off at once, keeps what answers probes in front, and
-  drops the oldest when it is full;
-* a sender paused by back-pressure waits for ever once the transport is gone: sends have a deadline.
+* its queues have no bound: all that is there is taken off at once, and `Inbox` keeps what answers
+  probes in front and drops the oldest when it is full;
+* a sender paused by back-pressure waits for ever once the transport is gone: so nobody waits for it.
+  Packets leave at once, as they nearly always can; on a congested socket a task of its own sends the
+  rest, and has a deadline.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import ipaddress
 import socket
 from collections import Counter, deque
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncio_dgram
 
 from gossip.wire.packet import is_probe_traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gossip.wire.address import Address
 
 __all__ = ["Datagrams", "Inbox"]
@@ -34,9 +38,15 @@ INBOX_LIMIT = 1024
 RECEIVE_BUFFER = 2 * 1024 * 1024
 """Socket receive buffer asked for, bytes; the system may grant less."""
 SEND_TIMEOUT = 1.0
-"""A batch that the transport does not take in so many seconds is dropped."""
+"""Packets that a congested transport does not take in so many seconds are dropped."""
+UNSENT_LIMIT = 1024
+"""Packets waiting for a congested transport; beyond, the oldest are dropped."""
+SEND_ATTEMPTS = 64
+"""So many errors of earlier packets may come up before a packet is given up."""
 REOPEN_DELAYS = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Pauses before attempts to open a closed socket again, seconds; the last repeats."""
+
+_T = TypeVar("_T")
 
 
 class Inbox:
@@ -80,6 +90,8 @@ class Datagrams:
         self._sockname: tuple[Any, ...] = ()
         self._family = socket.AF_INET
         self._closed = False
+        self._unsent: deque[tuple[bytes, Address]] = deque()
+        self._sender: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -106,59 +118,72 @@ class Datagrams:
             sock.close()
             raise
 
-    async def send(self, packets: list[tuple[bytes, Address]]) -> None:
+    def send(self, packets: list[tuple[bytes, Address]]) -> None:
         """Send a batch; packets that cannot be sent are counted, the others leave."""
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT):
-                for data, address in packets:
-                    await self._send_one(data, address)
-        except TimeoutError:
-            self._stats["send_timeouts"] += 1
+        unsent = self._unsent
+        unsent += packets
+        if self._sender is None:
+            while unsent:
+                if _at_once(self._send_one(*unsent.popleft())) is None:
+                    self._sender = asyncio.create_task(self._send_rest())
+                    break
+        while len(unsent) > UNSENT_LIMIT:
+            unsent.popleft()
+            self._stats["sends_dropped_overload"] += 1
 
-    async def receive(self) -> tuple[bytes, Address] | None:
-        """The next datagram; None when the socket has been closed by `close`."""
-        while not self._closed:
+    async def receive(self) -> list[tuple[bytes, Address]]:
+        """The datagrams that are there, at least one; none when the socket has been closed by `close`."""
+        received: list[tuple[bytes, Any]] = []
+        while not self._closed and not received:
             try:
-                data, source = await self._stream.recv()
+                received.append(await self._stream.recv())
+                while (more := _at_once(self._stream.recv())) is not None:
+                    received.append(more)
             except asyncio_dgram.TransportClosed:
                 if not self._closed:
                     await self._reopen()
             except OSError:
                 self._stats["socket_errors"] += 1
-            else:
-                # IPv6 sources have four elements; a v4-mapped one is the IPv4 member we know.
-                ip = str(source[0])
-                return data, (ip.removeprefix("::ffff:") if "." in ip else ip, source[1])
-        return None
+        return [(data, _member_address(*source[:2])) for data, source in received]
 
     def close(self) -> None:
         """Close the socket for good; a pending `receive` returns None."""
         self._closed = True
+        if self._sender is not None:
+            self._sender.cancel()
         if self._stream is not None:
             self._stream.close()
 
-    async def _send_one(self, data: bytes, address: Address) -> None:
+    async def _send_rest(self) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                while self._unsent:
+                    await self._send_one(*self._unsent.popleft())
+        except TimeoutError:
+            self._stats["send_timeouts"] += 1
+            self._unsent.clear()
+        finally:
+            self._sender = None
+
+    async def _send_one(self, data: bytes, address: Address) -> bool:
+        """Send a packet, or count it; waits while the transport is congested."""
         target = _socket_address(self._family, *address)
         if target is None:
             self._stats["sends_refused"] += 1
-            return
-        self._drain_errors("socket_errors")
-        try:
-            await self._stream.send(data, target)
-        except (OSError, asyncio_dgram.TransportClosed):
-            self._stats["send_errors"] += 1
-        except (ValueError, TypeError):  # uvloop's way of refusing an address
-            self._stats["sends_refused"] += 1
-        self._drain_errors("send_errors")
-
-    def _drain_errors(self, counter: str) -> None:
-        while True:
+            return True
+        for _ in range(SEND_ATTEMPTS):
             try:
-                _ = self._stream.exception
+                await self._stream.send(data, target)
             except OSError:
-                self._stats[counter] += 1
-            else:
-                return
+                self._stats["socket_errors"] += 1  # of an earlier packet: this one is still here
+                continue
+            except asyncio_dgram.TransportClosed:
+                self._stats["send_errors"] += 1
+            except (ValueError, TypeError):  # uvloop's way of refusing an address
+                self._stats["sends_refused"] += 1
+            return True
+        self._stats["send_errors"] += 1
+        return True
 
     async def _reopen(self) -> None:
         self._stats["socket_reopened"] += 1
@@ -171,6 +196,22 @@ class Datagrams:
                 attempt += 1
             else:
                 return
+
+
+def _at_once(work: Coroutine[Any, Any, _T]) -> _T | None:
+    """What a coroutine returns if it need not wait; else None, and it is ended where it would."""
+    try:
+        work.send(None)
+    except StopIteration as finished:
+        result: _T = finished.value
+        return result
+    work.close()
+    return None
+
+
+def _member_address(ip: str, port: int) -> Address:
+    """Where a datagram came from; a v4-mapped source is the IPv4 member we know."""
+    return ip.removeprefix("::ffff:") if "." in ip else ip, port
 
 
 @lru_cache(maxsize=4096)

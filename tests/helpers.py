@@ -32,6 +32,10 @@ class Host:
         self.running = True
         self.paused_until = 0.0
         self.wake_at: float | None = None
+        self.heard: tuple[float, int] = (
+            0.0,
+            0,
+        )  # when it got its last packet, and how deep that was
 
     @property
     def name(self) -> str:
@@ -64,7 +68,10 @@ class Pool:
         self.packets_sent = 0
         self.bytes_sent = 0
         self.trace: list[tuple[float, str, str, bytes]] = []
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self.depths: list[int] = []
+        """For each packet of the trace, how long the chain is of packets that led to it: it follows
+        from the one that its sender got at the very same moment."""
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
         self._added = 0
 
@@ -108,7 +115,7 @@ class Pool:
         hosts = self.add_many(count, **settings)
         for host in hosts[1:]:
             self.join(host, hosts[0])
-        self.run_until(lambda: all(self.sees_all_alive(h) for h in hosts), 20)
+        self.run_until(lambda: all(map(self.sees_all_alive, hosts)), 20, every=0.02)
         return hosts
 
     def fire(self, host: Host, name: str, payload: bytes = b"", **options: Any) -> int:
@@ -141,13 +148,21 @@ class Pool:
             self.step()
         self.now = end
 
-    def run_until(self, condition: Callable[[], bool], limit: float) -> float:
-        """Step until the condition holds; returns the time that took, fails after `limit`."""
+    def run_until(
+        self, condition: Callable[[], bool], limit: float, *, every: float = 0.0
+    ) -> float:
+        """Step until the condition holds; returns the time that took, fails after `limit`.
+
+        `every` says how often to look, for conditions that cost more than a step.
+        """
         start = self.now
         while not condition():
             assert self._heap, "nothing is left to happen"
             assert self._heap[0][0] <= start + limit, f"not true after {limit} s"
-            self.step()
+            if every:
+                self.run(every)
+            else:
+                self.step()
         return self.now - start
 
     def step(self) -> None:
@@ -155,7 +170,7 @@ class Pool:
         self.now = max(self.now, at)
         action()
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[[], object]) -> None:
         self._sequence += 1
         heappush(self._heap, (when, self._sequence, action))
 
@@ -189,6 +204,7 @@ class Pool:
 
     def inject(self, host: Host, data: bytes, source: Address = ("10.9.9.9", 7946)) -> None:
         """Deliver a packet from nowhere, now."""
+        host.heard = (self.now, 0)
         host.node.receive_packet(data, source, self.now)
         self.drain(host)
 
@@ -213,16 +229,20 @@ class Pool:
         target = self.by_address.get(address)
         if target is None or self._lost(source, target):
             return
+        heard_at, depth = source.heard
+        depth = depth + 1 if heard_at == self.now else 1
         self.trace.append((self.now, source.name, target.name, data))
-        self.at(self.now + delay, lambda: self._deliver(source, target, data))
+        self.depths.append(depth)
+        self.at(self.now + delay, lambda: self._deliver(source, target, data, depth))
 
-    def _deliver(self, source: Host, target: Host, data: bytes) -> None:
+    def _deliver(self, source: Host, target: Host, data: bytes, depth: int) -> None:
         if not target.running:
             return
         if target.paused_until > self.now:
             if self.buffers:  # they are read right after waking
-                self.at(target.paused_until, lambda: self._deliver(source, target, data))
+                self.at(target.paused_until, lambda: self._deliver(source, target, data, depth))
             return
+        target.heard = (self.now, depth)
         target.node.receive_packet(data, source.address, self.now)
         self.drain(target)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from agent.commands.base import FORMAT, Command, CommandError, check_flags
 from agent.config import AGENT_FLAGS, AgentConfigError, parse
 from agent.flags import UsageError, parse_flags
+from agent.loading import load
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(context: Context) -> int:
     except AgentConfigError as error:
         raise UsageError(error.errors) from None
     # Only now: a mistake in the configuration is reported without loading the agent.
-    runner = import_module("agent.run")
+    runner = load("agent.run")
     try:
         return int(runner.run(config, reload=lambda: parse(context.argv)))
     except GossipError as error:

@@ -9,7 +9,7 @@ too old to accept.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from math import ceil, log10
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ LOOKAHEAD = 8
 """How many messages that do not fit, or are known to the target, are passed over in a tier."""
 MAX_KNOWN = 64
 """How many members are remembered, per broadcast, to have it."""
+MAX_TOLD = 512
+"""How many finished broadcasts are remembered, per queue, because copies keep coming."""
 
 
 def retransmit_limit(multiplier: int, members: int) -> int:
@@ -36,7 +38,7 @@ def retransmit_limit(multiplier: int, members: int) -> int:
 class Broadcast:
     """One encoded message on its way to everybody; `known` are those who have sent it to us."""
 
-    __slots__ = ("known", "message", "on_finished", "queue", "subject", "transmits")
+    __slots__ = ("finished", "known", "message", "on_finished", "queue", "subject", "transmits")
 
     def __init__(
         self,
@@ -51,13 +53,15 @@ class Broadcast:
         self.on_finished = on_finished
         self.known: set[Address] = set()
         self.transmits = 0
+        self.finished = False
 
 
 class TransmitQueue:
     """Broadcasts of one kind, each sent `limit` times; `limit` follows the cluster's size.
 
     Args:
-        index: every queued broadcast by its message, shared by the queues of one node.
+        index: every queued broadcast by its message, and those finished lately that nothing has
+            replaced; shared by the queues of one node.
         all_among: tells whether all members there are to tell are among these addresses.
     """
 
@@ -70,6 +74,7 @@ class TransmitQueue:
         self._tiers: list[OrderedDict[Broadcast, None]] = []
         self._tier_bytes: list[int] = []
         self._by_subject: dict[str, Broadcast] = {}
+        self._told: deque[Broadcast] = deque()
         self._length = 0
 
     def __len__(self) -> int:
@@ -96,8 +101,10 @@ class TransmitQueue:
             transmits: how many copies count as sent already.
         """
         if subject is not None and (older := self._by_subject.get(subject)) is not None:
-            self._withdraw(older)
-            self._finish(older, now)
+            if not older.finished:
+                self._withdraw(older)
+                self._finish(older, now)
+            self._forget(older)
         broadcast = Broadcast(self, message, subject, on_finished)
         broadcast.transmits = min(transmits, self.limit - 1)
         self._index[message] = broadcast
@@ -144,6 +151,8 @@ class TransmitQueue:
 
     def heard(self, broadcast: Broadcast, source: Address, now: float) -> None:
         """Note that a member has a broadcast already; when everybody has it, it is finished."""
+        if broadcast.finished:
+            return
         if len(broadcast.known) < MAX_KNOWN:
             broadcast.known.add(source)
         if self._all_among(broadcast.known):
@@ -212,10 +221,17 @@ class TransmitQueue:
         self._tier_bytes[broadcast.transmits] -= len(broadcast.message) + MESSAGE_OVERHEAD
 
     def _finish(self, broadcast: Broadcast, now: float) -> None:
-        if self._index.get(broadcast.message) is broadcast:
-            del self._index[broadcast.message]
         self._length -= 1
-        if broadcast.subject is not None and self._by_subject.get(broadcast.subject) is broadcast:
-            del self._by_subject[broadcast.subject]
+        broadcast.finished = True
+        broadcast.known = set()
+        self._told.append(broadcast)
+        if len(self._told) > MAX_TOLD:
+            self._forget(self._told.popleft())
         if broadcast.on_finished is not None:
             broadcast.on_finished(now)
+
+    def _forget(self, broadcast: Broadcast) -> None:
+        if self._index.get(broadcast.message) is broadcast:
+            del self._index[broadcast.message]
+        if broadcast.subject is not None and self._by_subject.get(broadcast.subject) is broadcast:
+            del self._by_subject[broadcast.subject]

@@ -170,7 +170,7 @@ class Dissemination:
             self._flush = self._timers.call_at(now, self._on_flush)
 
     def heard(self, message: bytes, source: Address, now: float) -> bool:
-        """Tell whether a received message is one that waits here to be sent: then it is no news.
+        """Tell whether a received message waits here to be sent, or was lately: then it is no news.
 
         It costs one look-up, and most messages of a busy pool are such copies. Who sent it has it.
         """

@@ -34,6 +34,10 @@ class NodeInfo:
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", format_address(self.addr, self.port))
 
+    def lives_at(self, addr: bytes, port: int) -> bool:
+        """Whether it says that it can be reached there."""
+        return self.port == port and self.addr == addr
+
     @property
     def protocol_max(self) -> int:
         """Highest memberlist protocol it understands (PMax), 0 when it does not say."""
@@ -41,13 +45,19 @@ class NodeInfo:
 
 
 class Record:
-    """Our view of one member."""
+    """Our view of one member.
 
-    __slots__ = ("changed_at", "in_gossip_ring", "incarnation", "info", "status")
+    Attributes:
+        former: the incarnation at which a former life of this name, at another address, ended. The
+            new one starts below it, and until it has refuted, old news would look new.
+    """
+
+    __slots__ = ("changed_at", "former", "in_gossip_ring", "incarnation", "info", "status")
 
     def __init__(self, info: NodeInfo, now: float) -> None:
         self.info = info
         self.incarnation = 0
+        self.former = 0
         self.status = Status.DEAD  # a new record starts dead, so that its first alive is a join
         self.changed_at = now
         self.in_gossip_ring = False

@@ -313,10 +313,15 @@ class Membership:
 
     def handle_alive(self, alive: Alive, source: Address | None, now: float) -> None:
         """Somebody claims to be alive."""
+        record = self.table.get(alive.node)
+        stays = record is not None and record.info.lives_at(alive.addr, alive.port)
+        if record is not None and stays and record is not self.own:
+            held = record.status, record.incarnation
+            if not supersedes(Status.ALIVE, alive.incarnation, *held):
+                return  # nearly every alive ends here
         if (self.leaving and alive.node == self.config.name) or not self._is_sane(alive):
             return
         info = NodeInfo(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)
-        record = self.table.get(alive.node)
         if record is self.own:
             self._hear_about_ourselves(alive, info, now)
             return
@@ -327,13 +332,12 @@ class Membership:
         if record is None:
             record = self.table.add(info, now)
             self.dissemination.resize(nodes=len(self.table))
-        elif (record.info.addr, record.info.port) != (info.addr, info.port):
+        elif not stays:
             if not self._may_move(record, now):
                 self.stats["name_conflicts"] += 1
                 self.delegate.notify_conflict(record.info, info, now)
                 return
-        elif not supersedes(Status.ALIVE, alive.incarnation, record.status, record.incarnation):
-            return
+            record.former = max(record.former, record.incarnation)
         self._accept_alive(record, info, alive.incarnation, source, now)
 
     def handle_suspect(self, suspect: Suspect, source: Address | None, now: float) -> None:
@@ -400,7 +404,14 @@ class Membership:
             self.stats["accusations_refused"] += 1
             return None
         record = self.table.get(news.node)
-        return record if record is not None and news.incarnation >= record.incarnation else None
+        if record is None or news.incarnation < record.incarnation:
+            return None
+        if news.incarnation <= record.former and (
+            news.incarnation > record.incarnation or news.sender == news.node
+        ):
+            self.stats["accusations_of_a_former_life"] += 1
+            return None
+        return record
 
     def _may_move(self, record: Record, now: float) -> bool:
         """Whether a name may be taken over from another address."""
@@ -411,7 +422,7 @@ class Membership:
 
     def _hear_about_ourselves(self, alive: Alive, info: NodeInfo, now: float) -> None:
         own = self.own
-        if (own.info.addr, own.info.port) != (info.addr, info.port):
+        if not own.info.lives_at(info.addr, info.port):
             self.stats["name_conflicts"] += 1
             self.delegate.notify_conflict(own.info, info, now)
         elif alive.incarnation > own.incarnation or (

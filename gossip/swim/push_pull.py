@@ -119,10 +119,12 @@ class StateExchange:
                 raise JoinError(reason)
 
     def _refusal(self, node: PushPullNode, port: int) -> str | None:
-        info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
         held = self._membership.table.get(node.name)
-        if held is not None and held.info == info:
-            return None  # admitted before
+        if held is not None and held.info.lives_at(node.addr, port):
+            info = held.info
+            if node.meta == info.meta and node.vsn == info.vsn:
+                return None  # admitted before
+        info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
         return self._membership.delegate.admit(info)
 
     def _merge_node(self, node: PushPullNode, now: float) -> None:

@@ -81,6 +81,6 @@ def push_pull_node_from(f: Fields) -> PushPullNode:
         u16(f, b"Port"),
         meta(f, b"Meta"),
         u32(f, b"Incarnation"),
-        uint(f, b"State", max(NodeState)),
+        uint(f, b"State", NodeState.LEFT),
         raw(f, b"Vsn"),
     )

@@ -21,6 +21,7 @@ from simulations.bench.figures import FIGURES
 from simulations.bench.lab import Lab, to_stderr
 from simulations.bench.network import isolate
 from simulations.bench.participant import SYSTEMS
+from simulations.bench.processes import python_compiled
 from simulations.bench.report import Report
 from simulations.bench.traffic import TrafficCounter
 from simulations.peers import PeerMissingError, find_peer
@@ -136,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isolated:
             to_stderr("no network of our own here: packets are not counted\n")
         started = time.monotonic()
-        report = asyncio.run(compare(options, isolated=isolated))
+        with python_compiled():
+            report = asyncio.run(compare(options, isolated=isolated))
     except KeyboardInterrupt:
         print("\ninterrupted; all agents ended", file=sys.stderr)
         return 130

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gossip.datagrams import Datagrams, Inbox
+from gossip.datagrams import SEND_ATTEMPTS, Datagrams, Inbox
 from gossip.wire.messages import Ack, Alive, Dead, Ping, UserMessage
 from gossip.wire.packet import PacketCodec, is_probe_traffic
 
@@ -46,23 +46,25 @@ async def sender() -> AsyncIterator[Datagrams]:
     datagrams.close()
 
 
-async def received(datagrams: Datagrams) -> bytes:
+async def received(datagrams: Datagrams, count: int = 1) -> list[bytes]:
+    """What arrives, until there are so many."""
+    packets: list[bytes] = []
     async with asyncio.timeout(5):
-        packet = await datagrams.receive()
-    assert packet is not None
-    return packet[0]
+        while len(packets) < count:
+            packets += [data for data, _ in await datagrams.receive()]
+    return packets
 
 
 @pytest.mark.parametrize("bad", BAD_ADDRESSES)
 async def test_h1_a_bad_address_is_counted_and_the_socket_goes_on(
     sender: Datagrams, receiver: Datagrams, bad: Any
 ) -> None:
-    await sender.send([(b"lost", bad)])
-    await sender.send([(b"arrives", ("127.0.0.1", receiver.port))])
+    sender.send([(b"lost", bad)])
+    sender.send([(b"arrives", ("127.0.0.1", receiver.port))])
 
-    assert await received(receiver) == b"arrives"
-    await receiver.send([(b"back", ("127.0.0.1", sender.port))])
-    assert await received(sender) == b"back"
+    assert await received(receiver) == [b"arrives"]
+    receiver.send([(b"back", ("127.0.0.1", sender.port))])
+    assert await received(sender) == [b"back"]
     assert sum(sender._stats.values()) >= 1, "the refused packet is counted"
 
 
@@ -74,7 +76,7 @@ async def test_h2_a_host_name_is_never_resolved_on_the_loop(
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
-    await sender.send([(b"x", ("localhost", 7946))])
+    sender.send([(b"x", ("localhost", 7946))])
 
     assert sender._stats["sends_refused"] == 1
 
@@ -87,9 +89,9 @@ async def test_h3_errors_of_one_peer_cost_no_packet_to_another(
     for index in range(50):
         batch += [(b"bad", BAD_ADDRESSES[index % len(BAD_ADDRESSES)]), (b"%d" % index, good)]
 
-    await sender.send(batch)
+    sender.send(batch)
 
-    assert [await received(receiver) for _ in range(50)] == [b"%d" % i for i in range(50)]
+    assert await received(receiver, 50) == [b"%d" % i for i in range(50)]
 
 
 async def test_h1_a_socket_that_was_closed_is_opened_again_on_its_port(
@@ -103,9 +105,9 @@ async def test_h1_a_socket_that_was_closed_is_opened_again_on_its_port(
 
     async with asyncio.timeout(5):
         while not waiting.done():
-            await sender.send([(b"again", ("127.0.0.1", port))])
+            sender.send([(b"again", ("127.0.0.1", port))])
             await asyncio.wait([waiting], timeout=0.01)
-    assert await waiting == b"again"
+    assert set(await waiting) == {b"again"}
     assert receiver._stats["socket_reopened"] == 1
 
 
@@ -116,7 +118,7 @@ async def test_h5_close_ends_a_pending_receive(receiver: Datagrams) -> None:
     receiver.close()
 
     async with asyncio.timeout(2):
-        assert await waiting is None
+        assert await waiting == []
 
 
 def test_h4_a_full_inbox_drops_the_oldest_of_the_less_urgent_and_counts_it() -> None:
@@ -164,3 +166,92 @@ def test_h4_what_keeps_members_alive_is_urgent(crc: bool, compound: bool) -> Non
 @pytest.mark.parametrize("data", [b"", b"\x07", b"\x07\xff", b"\x0c", b"\x0c\x00\x00\x00\x00"])
 def test_a_cut_packet_is_not_urgent(data: bytes) -> None:
     assert not is_probe_traffic(data)
+
+
+# A congested transport: asyncio-dgram's sends wait from when the transport asks for a pause
+
+
+def congest(datagrams: Datagrams) -> None:
+    datagrams._stream._drained.clear()
+
+
+def relieve(datagrams: Datagrams) -> None:
+    datagrams._stream._drained.set()
+
+
+def numbered(count: int, receiver: Datagrams) -> list[tuple[bytes, tuple[str, int]]]:
+    return [(b"%d" % index, ("127.0.0.1", receiver.port)) for index in range(count)]
+
+
+async def test_h5_packets_wait_for_a_congested_transport_and_leave_in_order(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    congest(sender)
+    sender.send(numbered(3, receiver)[:2])
+    sender.send(numbered(3, receiver)[2:])
+    await asyncio.sleep(0)
+
+    relieve(sender)
+
+    assert await received(receiver, 3) == [b"0", b"1", b"2"]
+    assert sender._stats == Counter()
+
+
+async def test_h5_a_transport_that_stays_congested_costs_packets_but_nobody_waits(
+    sender: Datagrams, receiver: Datagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossip.datagrams.SEND_TIMEOUT", 0.01)
+    congest(sender)
+    sender.send(numbered(5, receiver))
+
+    waiting = sender._sender
+    assert waiting is not None
+    async with asyncio.timeout(5):
+        await waiting
+    assert sender._stats["send_timeouts"] == 1
+    relieve(sender)
+    sender.send([(b"later", ("127.0.0.1", receiver.port))])
+
+    # The transport had taken the first two before anybody waited for it.
+    assert await received(receiver, 3) == [b"0", b"1", b"later"]
+
+
+async def test_h4_packets_that_wait_for_a_congested_transport_are_bounded(
+    sender: Datagrams, receiver: Datagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossip.datagrams.UNSENT_LIMIT", 2)
+    congest(sender)
+
+    sender.send(numbered(9, receiver))
+    relieve(sender)
+
+    assert await received(receiver, 3) == [b"0", b"7", b"8"]
+    assert sender._stats["sends_dropped_overload"] == 6
+
+
+async def test_h5_close_does_not_wait_for_a_congested_transport(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    congest(sender)
+    sender.send(numbered(5, receiver))
+    task = sender._sender
+    assert task is not None
+    await asyncio.sleep(0)
+
+    sender.close()
+
+    async with asyncio.timeout(2):
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_h3_a_packet_is_given_up_when_errors_do_not_end(
+    sender: Datagrams, receiver: Datagrams
+) -> None:
+    for _ in range(SEND_ATTEMPTS + 1):
+        sender._stream._excq.put_nowait(OSError("of an earlier packet"))
+
+    sender.send(numbered(2, receiver))
+
+    assert await received(receiver) == [b"1"]
+    assert sender._stats == {"socket_errors": SEND_ATTEMPTS + 1, "send_errors": 1}

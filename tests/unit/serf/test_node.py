@@ -163,9 +163,11 @@ def test_s10_an_event_is_told_and_passed_on_once() -> None:
     rig.quiet()
 
     rig.hear_serf(event)
+    rig.hear_serf(UserEvent(4, "x", b"", coalesce=False))  # the same to Serf, not the same bytes
 
     assert user_events(rig) == []
     assert rig.queued("events") == []
+    assert rig.stats["messages_heard_again"] == 1
     assert rig.stats["events_duplicate"] == 1
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gossip.swim import broadcast as module
-from gossip.swim.broadcast import LOOKAHEAD, Broadcast, TransmitQueue, retransmit_limit
+from gossip.swim.broadcast import LOOKAHEAD, MAX_TOLD, Broadcast, TransmitQueue, retransmit_limit
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -105,7 +105,42 @@ def test_a_broadcast_is_sent_as_often_as_the_limit_says_and_then_finished() -> N
     assert sent == [[b"news"]] * 3 + [[]]
     assert told == [0.0]
     assert len(queue) == 0
-    assert queue._index == {}
+
+
+def test_what_was_told_lately_is_remembered_until_newer_news_replaces_it() -> None:
+    queue = queue_for(ANN, limit=1)
+    queue.push(b"alive 1", 0.0, subject="dan")
+    take(queue)
+    told = only(queue)
+
+    assert (told.message, told.finished) == (b"alive 1", True)
+
+    queue.push(b"dead 1", 0.0, subject="dan")
+
+    assert (only(queue).message, only(queue).finished) == (b"dead 1", False)
+
+
+def test_of_what_was_told_the_oldest_is_forgotten_first() -> None:
+    queue = queue_for(ANN, limit=1)
+    for number in range(MAX_TOLD + 3):
+        queue.push(b"%d" % number, 0.0, subject=f"node-{number % 7}" if number % 2 else None)
+        take(queue)
+
+    assert len(queue._told) == MAX_TOLD
+    assert len(queue._index) <= MAX_TOLD
+    assert b"0" not in queue._index
+    assert b"%d" % (MAX_TOLD + 2) in queue._index
+
+
+def test_a_copy_of_what_was_told_finishes_nothing_twice() -> None:
+    queue = queue_for(ANN)
+    told: list[float] = []
+    queue.push(b"news", 1.0, source=ANN, on_finished=told.append)
+
+    queue.heard(only(queue), BOB, 2.0)
+
+    assert told == [1.0]
+    assert len(queue) == 0
 
 
 def test_the_least_told_goes_first_and_among_equals_the_oldest() -> None:

@@ -281,6 +281,40 @@ def test_r11_the_same_ip_in_its_two_spellings_is_another_address_to_genuine_memb
     assert rig.record("ann").info.addr == ip_of("ann")
 
 
+@pytest.mark.parametrize(
+    ("news", "believed"),
+    [
+        (Dead(5, "ann", "ann"), False),  # the old farewell
+        (Dead(1, "ann", "ann"), False),  # perhaps of the new life: the intent or a probe will tell
+        (Dead(5, "ann", "bob"), False),
+        (Suspect(3, "ann", "bob"), False),
+        (Suspect(1, "ann", "bob"), True),
+        (Dead(1, "ann", "bob"), True),
+        (Dead(6, "ann", "ann"), True),
+        (Suspect(6, "ann", "bob"), True),
+    ],
+)
+def test_r13_news_of_a_former_life_elsewhere_is_not_believed(
+    news: Suspect | Dead, *, believed: bool
+) -> None:
+    rig = with_member("ann", Status.LEFT, 5)
+    rig.hear(alive("ann", 1, addr=ip_of("elsewhere")))
+
+    rig.hear(news)
+
+    assert (rig.status("ann") is not Status.ALIVE) is believed
+    assert rig.stats["accusations_of_a_former_life"] == (not believed)
+
+
+def test_r13_when_the_new_life_has_refuted_the_usual_rules_hold() -> None:
+    rig = with_member("ann", Status.LEFT, 5)
+    rig.hear(alive("ann", 1, addr=ip_of("elsewhere")), alive("ann", 6, addr=ip_of("elsewhere")))
+
+    rig.hear(Dead(6, "ann", "ann"))
+
+    assert rig.status("ann") is Status.LEFT
+
+
 # Ourselves
 
 
@@ -584,14 +618,15 @@ def test_reaping_shrinks_the_retransmit_limit() -> None:
     assert (grown, rig.m.dissemination.membership.limit) == (8, 4)
 
 
-def test_somebody_reaped_may_be_learned_again_as_new() -> None:
+@pytest.mark.parametrize("incarnation", [1, 7], ids=["older", "what was told before"])
+def test_somebody_reaped_may_be_learned_again_as_new(incarnation: int) -> None:
     rig = with_member("ann", Status.DEAD, 7, gossip_to_the_dead_time=1.0)
     rig.advance(4)
     rig.quiet()
 
-    rig.hear(alive("ann", 1))
+    rig.hear(alive("ann", incarnation))
 
-    assert rig.record("ann").incarnation == 1
+    assert rig.record("ann").incarnation == incarnation
     assert rig.delegate.calls == [("join", "ann")]
 
 

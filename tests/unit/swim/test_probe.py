@@ -488,16 +488,27 @@ def test_h1_an_ack_goes_where_the_ping_says_unless_that_would_do_harm(
     assert rig.sent() == [(Ack(7), goes_to)]
 
 
-def test_s14_news_rides_on_an_ack_to_a_member_only() -> None:
+@pytest.mark.parametrize(
+    ("name", "claimed", "source", "parts"),
+    [
+        ("ann", "ann", "ann", 2),
+        ("somebody", "ann", "ann", 1),
+        ("ann", "ann", "elsewhere", 1),
+        ("ann", "elsewhere", "ann", 1),
+        ("ann", "elsewhere", "elsewhere", 1),
+    ],
+)
+def test_s14_news_rides_on_an_ack_to_a_member_only(
+    name: str, claimed: str, source: str, parts: int
+) -> None:
     rig = rig_with("ann", eager=False)
     rig.hear(alive("bob", meta=b"x" * 400))
 
-    rig.hear(Ping(1, "me", ip_of("ann"), PORT, "ann"))
-    rig.hear(Ping(2, "me", ip_of("ann"), PORT, "somebody"))
-    rig.hear(Ping(3, "me", ip_of("elsewhere"), PORT, "ann"))
+    rig.hear(Ping(1, "me", ip_of(claimed), PORT, name), source=address_of(source))
 
-    packets = {messages[0].seq_no: messages for messages, _ in rig.packets()}  # type: ignore[union-attr]  # all are acks
-    assert {number: len(messages) for number, messages in packets.items()} == {1: 2, 2: 1, 3: 1}
+    ((messages, to),) = rig.packets()
+    assert len(messages) == parts
+    assert to == address_of(claimed)
 
 
 # Pings that others ask for

@@ -13,8 +13,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from gossip.serf.tags import is_our_kind
-from gossip.swim.members import Status
 from gossip.swim.membership import FAREWELL_FANOUT
 from gossip.wire.messages import UserMessage
 from gossip.wire.serf import LeaveIntent
@@ -70,10 +68,8 @@ class Departure:
         membership.dissemination.wake(now)
 
     def _can_hurry(self) -> bool:
-        table = self._node.membership.table
-        return table.alive <= FAREWELL_FANOUT + 1 and all(
-            is_our_kind(record.info.meta) for record in table if record.status <= Status.SUSPECT
-        )
+        alive = self._node.membership.table.alive
+        return alive <= FAREWELL_FANOUT + 1 and self._node.only_our_kind()
 
     def _intent_told(self, now: float) -> None:
         # The packet with the last copy is still being filled; the farewell must not overtake it.

@@ -24,11 +24,11 @@ from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
 from gossip.serf.pacing import EventPacer
 from gossip.serf.queries import Queries
-from gossip.serf.repair import EventRepair
+from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, EventRepair
 from gossip.serf.ring import EventRing, Verdict
-from gossip.serf.tags import encode_own_tags
+from gossip.serf.tags import encode_own_tags, is_our_kind
 from gossip.swim.clock import LocalClock
-from gossip.swim.members import NodeInfo, Record
+from gossip.swim.members import NodeInfo, Record, Status
 from gossip.swim.membership import Membership, own_versions
 from gossip.wire.messages import MessageType
 from gossip.wire.packet import LayerSettings, PacketCodec
@@ -145,6 +145,7 @@ class Node:
             self.event_clock,
             self.membership.timers,
             self.membership.state_exchange.exchange_with_anyone,
+            self._patience,
         )
         self._departure: Departure | None = None
         now = self.enter(now)
@@ -466,7 +467,18 @@ class Node:
         self.stats[f"events_{verdict.value}"] += 1
         return False
 
+    def _patience(self) -> float:
+        return PATIENCE if self.only_our_kind() else PATIENCE_TICKS * self.config.gossip_interval
+
     # Shared
+
+    def only_our_kind(self) -> bool:
+        """Whether no genuine agent, which passes news on at its ticks, is in the pool."""
+        return all(
+            is_our_kind(record.info.meta)
+            for record in self.membership.table
+            if record.status <= Status.SUSPECT
+        )
 
     def _witness(self, clock: LamportClock, seen: int) -> bool:
         if clock.witness(seen):

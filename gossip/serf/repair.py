@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["EventRepair"]
 
 PATIENCE = 0.25
-"""Gossip has so long to fill a hole before somebody is asked, seconds; and between two requests."""
+"""Gossip among our own nodes has so long to fill a hole before somebody is asked, seconds."""
+PATIENCE_TICKS = 5
+"""Among genuine agents, which pass events on at their ticks, it has so many of those: a hole is then
+mostly an event on its way, and each request costs both sides their whole rings."""
 MAX_REQUESTS = 3
 """So many members are asked about one hole."""
 
@@ -33,6 +36,7 @@ class EventRepair:
         clock: the event clock.
         timers: where looks are booked.
         ask: begins a state exchange with a random member.
+        patience: seconds until somebody is asked, and between two requests.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class EventRepair:
         clock: LamportClock,
         timers: Timers,
         ask: Callable[[float], None],
+        patience: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._clock = clock
         self._timers = timers
         self._ask = ask
+        self._patience = patience
         self._newest = clock.time - 1
         self._settled = self._newest  # no hole up to here, or none that anybody could fill
         self._watching = False
@@ -66,7 +72,7 @@ class EventRepair:
             self._look(now, asked=asked, upto=upto)
 
         self._watching = True
-        self._timers.call_at(now + PATIENCE, look)
+        self._timers.call_at(now + self._patience(), look)
 
     def _look(self, now: float, *, asked: int, upto: int) -> None:
         self._watching = False

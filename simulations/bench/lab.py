@@ -1,4 +1,4 @@
-"""Where a figure is measured: pools of one kind of agent, started afresh, and what passes between."""
+"""Where a figure is measured: pools of one or two kinds of agent, started afresh, and what passes between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulations.local.ports import Ports
 from simulations.local.wait import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from simulations.bench.traffic import Traffic, TrafficCounter
 
@@ -46,20 +46,31 @@ class Lab:
     payload: bytes = b"x" * 30
     """Of user events: with names of nine letters Serf's messages then have about 72 bytes."""
 
-    def read_traffic(self) -> Traffic | None:
-        """What passed so far, None where it cannot be told."""
-        return self.traffic.read() if self.traffic else None
+    def read_traffic(self, receivers: Iterable[Participant] | None = None) -> Traffic | None:
+        """What passed so far, or of UDP what these got; None where it cannot be told."""
+        if self.traffic is None:
+            return None
+        ports = None if receivers is None else [agent.gossip[1] for agent in receivers]
+        return self.traffic.read(ports)
 
     @contextlib.asynccontextmanager
     async def pool(
-        self, system: str, *, size: int | None = None, joined: bool = True
+        self, system: str, *, size: int | None = None, joined: bool = True, beside: str = ""
     ) -> AsyncIterator[Pool]:
-        """Agents of one kind, started together and, if `joined`, with complete views and settled."""
+        """Agents started together and, if `joined`, with complete views and settled.
+
+        Args:
+            system: their kind.
+            size: how many, instead of the lab's size.
+            joined: whether they join.
+            beside: another kind, that the first, third, fifth and so on are of.
+        """
         participants: list[Participant] = []
         with Ports() as ports, tempfile.TemporaryDirectory(prefix="gossip-bench-") as folder:
             try:
                 for number in range(1, (size or self.size) + 1):
-                    participant = SYSTEMS[system](f"{system}-{number}", ports, Path(folder))
+                    kind = beside if beside and number % 2 else system
+                    participant = SYSTEMS[kind](f"{kind}-{number}", ports, Path(folder))
                     participants.append(participant)
                     if self.traffic:
                         self.traffic.add_port(participant.gossip[1])
@@ -78,7 +89,7 @@ class Lab:
 
 @dataclass
 class Pool:
-    """Running agents of one kind."""
+    """Running agents, of one kind but for figures that mix two."""
 
     lab: Lab
     system: str
@@ -136,6 +147,20 @@ class Pool:
         while (left := deadline - time.monotonic()) > 0:
             self.lab.say(f"{self.system}: {what}, {left:.0f} s left")
             await asyncio.sleep(min(5.0, left))
+
+    async def spread(
+        self, sender: Participant, name: str, observers: Sequence[Participant], within: float
+    ) -> list[float]:
+        """Fire one event; seconds until each observer had it, in order, infinity for those without."""
+        fired = time.monotonic()
+        await sender.fire(name, self.lab.payload)
+
+        def arrived() -> bool:
+            return len(self.reported(Kind.EVENT, name, observers)) == len(observers)
+
+        await self.until(arrived, within)
+        times = [at - fired for at in self.reported(Kind.EVENT, name, observers)]
+        return times + [math.inf] * (len(observers) - len(times))
 
     def reported(self, kind: Kind, subject: str, observers: Iterable[Participant]) -> list[float]:
         """When each observer that did reported this, in order."""

@@ -85,6 +85,10 @@ class SerfParticipant(Participant):
     async def fire(self, name: str, payload: bytes) -> None:
         await self._agent.rpc.fire(name, payload)
 
+    async def queued(self, queue: str) -> int:
+        """How many broadcasts wait in its ``event``, ``intent`` or ``query`` queue."""
+        return int((await self._agent.rpc.stats())["serf"][f"{queue}_queue"])
+
     async def leave(self) -> None:
         await self._agent.rpc.leave()
 

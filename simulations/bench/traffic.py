@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import Counter
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Traffic", "TrafficCounter"]
 
@@ -39,14 +43,16 @@ class Traffic:
 
 
 class TrafficCounter:
-    """Counts every UDP packet of the namespace, and TCP of the gossip ports given to `add_port`.
+    """Counts UDP packets of the namespace by receiving port, and TCP of the ports given to `add_port`.
 
     A packet socket gets the headers of each packet once, as it arrives; they wait in a large buffer
     and are read ten times a second, so that counting wakes nobody per packet.
     """
 
     def __init__(self) -> None:
-        self._udp_packets = self._udp_bytes = self._tcp_bytes = self._lost = 0
+        self._tcp_bytes = self._lost = 0
+        self._udp_packets: Counter[int] = Counter()
+        self._udp_bytes: Counter[int] = Counter()
         self._ports: set[int] = set()
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,10 +79,16 @@ class TrafficCounter:
         """Count TCP from and to this port as gossip."""
         self._ports.add(port)
 
-    def read(self) -> Traffic:
-        """Everything counted until now."""
+    def read(self, ports: Iterable[int] | None = None) -> Traffic:
+        """What was counted until now: everything, or of UDP only what these ports got."""
         self._drain()
-        return Traffic(self._udp_packets, self._udp_bytes, self._tcp_bytes, self._lost)
+        ports = self._udp_packets if ports is None else list(ports)
+        return Traffic(
+            sum(self._udp_packets[port] for port in ports),
+            sum(self._udp_bytes[port] for port in ports),
+            self._tcp_bytes,
+            self._lost,
+        )
 
     def _tick(self) -> None:
         self._drain()
@@ -92,14 +104,13 @@ class TrafficCounter:
                 receive(header)
                 length = header[_ETHERNET + 2] << 8 | header[_ETHERNET + 3]
                 protocol = header[_ETHERNET + 9]
+                start = _ETHERNET + 4 * (header[_ETHERNET] & 15)
+                source, target = struct.unpack_from(">HH", header, start)
                 if protocol == _UDP:
-                    self._udp_packets += 1
-                    self._udp_bytes += length
-                elif protocol == _TCP:
-                    start = _ETHERNET + 4 * (header[_ETHERNET] & 15)
-                    source, target = struct.unpack_from(">HH", header, start)
-                    if source in ports or target in ports:
-                        self._tcp_bytes += length
+                    self._udp_packets[target] += 1
+                    self._udp_bytes[target] += length
+                elif protocol == _TCP and (source in ports or target in ports):
+                    self._tcp_bytes += length
         # Reading the statistics resets them.
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self._lost += struct.unpack("II", statistics)[1]

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from simulations.bench.figure import Goal, Verdict
+from simulations.bench.figures import FIGURES
 from simulations.bench.lab import share
 from simulations.bench.peers import parse
 from simulations.bench.report import Report, number
@@ -93,3 +94,10 @@ def test_a_wrong_command_line_is_refused(
         parse(arguments)
 
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_quantities_of_a_figure_have_keys_of_their_own(name: str) -> None:
+    keys = [quantity.key for quantity in FIGURES[name].quantities]
+
+    assert len(set(keys)) == len(keys)

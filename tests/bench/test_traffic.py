@@ -22,6 +22,11 @@ async def main():
         receiver.bind(("127.0.0.1", 0))
         for _ in range(500):
             sender.sendto(bytes(100), receiver.getsockname())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            for _ in range(3):
+                sender.sendto(bytes(20), other.getsockname())
+            got = counter.read([other.getsockname()[1]])
         with socket.create_server(("127.0.0.1", 0)) as gossip, socket.create_server(("127.0.0.1", 0)) as rpc:
             counter.add_port(gossip.getsockname()[1])
             for server in (gossip, rpc):
@@ -31,7 +36,8 @@ async def main():
                     with accepted:
                         accepted.recv(1000, socket.MSG_WAITALL)
         seen = counter.read()
-        print(json.dumps([isolated, seen.udp_packets, seen.udp_bytes, seen.tcp_bytes, seen.lost]))
+        print(json.dumps([isolated, seen.udp_packets, seen.udp_bytes, seen.tcp_bytes, seen.lost,
+                          got.udp_packets, got.udp_bytes]))
 
 if isolated:
     asyncio.run(main())
@@ -40,7 +46,7 @@ else:
 """
 
 
-def test_udp_and_gossip_tcp_are_counted_once_and_rpc_is_not() -> None:
+def test_udp_and_gossip_tcp_are_counted_once_udp_also_by_receiver_and_rpc_is_not() -> None:
     run = subprocess.run(
         [sys.executable, "-c", COUNT], capture_output=True, text=True, timeout=30, check=True
     )
@@ -48,7 +54,8 @@ def test_udp_and_gossip_tcp_are_counted_once_and_rpc_is_not() -> None:
     if not isolated:
         pytest.skip("this system allows no network namespace, not even in a user namespace")
 
-    packets, octets, tcp, lost = counts
-    assert (packets, octets, lost) == (500, 500 * 128, 0)
+    packets, octets, tcp, lost, *received = counts
+    assert (packets, octets, lost) == (503, 500 * 128 + 3 * 48, 0)
+    assert received == [3, 3 * 48]
     # One connection's 1000 bytes with its headers; twice that would be both.
     assert 1000 + 5 * 52 <= tcp < 1900

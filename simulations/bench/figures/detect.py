@@ -9,7 +9,10 @@ from simulations.bench.figure import Figure, Goal, Quantity, Samples
 from simulations.bench.news import Kind
 
 if TYPE_CHECKING:
-    from simulations.bench.lab import Lab
+    from collections.abc import Sequence
+
+    from simulations.bench.lab import Lab, Pool
+    from simulations.bench.participant import Participant
 
 WITHIN = 60.0
 
@@ -21,23 +24,33 @@ async def measure(lab: Lab, system: str) -> Samples:
         killed = pool.agents[-min(lab.trials, lab.size - 2) :]
         for victim in killed:
             lab.say(f"{system}: {victim.name} is killed")
-            observers = pool.others(victim)
-            at = time.monotonic()
-            await victim.process.kill()
-
-            def announced(name: str = victim.name) -> bool:
-                return len(pool.reported(Kind.FAILED, name, observers)) == len(observers)  # noqa: B023 - awaited in this round
-
-            everybody = await pool.until(announced, WITHIN)
-            times = pool.reported(Kind.FAILED, victim.name, observers)
-            samples["first"].append(times[0] - at if times else float("inf"))
-            samples["all"].append(times[-1] - at if everybody else float("inf"))
-            pool.retire(victim)
+            first, everybody = await kill(pool, victim, pool.others(victim))
+            samples["first"].append(first)
+            samples["all"].append(everybody)
         victims = {victim.name for victim in killed}
         samples["false"] = [
             sum(len(agent.news.first(Kind.FAILED).keys() - victims) for agent in pool.others())
         ]
     return samples
+
+
+async def kill(
+    pool: Pool, victim: Participant, observers: Sequence[Participant]
+) -> tuple[float, float]:
+    """Kill one agent; seconds until the first observer, and until all, announce it failed."""
+    at = time.monotonic()
+    await victim.process.kill()
+
+    def announced() -> bool:
+        return len(pool.reported(Kind.FAILED, victim.name, observers)) == len(observers)
+
+    everybody = await pool.until(announced, WITHIN)
+    times = pool.reported(Kind.FAILED, victim.name, observers)
+    pool.retire(victim)
+    return (
+        times[0] - at if times else float("inf"),
+        times[-1] - at if everybody else float("inf"),
+    )
 
 
 FIGURE = Figure(

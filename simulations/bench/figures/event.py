@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from simulations.bench.figure import Figure, Goal, Quantity, Samples
 from simulations.bench.lab import Lab, share
-from simulations.bench.news import Kind
 
 EVENTS_EACH = 10
 APART = 1.5
@@ -24,17 +24,10 @@ async def measure(lab: Lab, system: str) -> Samples:
         incomplete = 0
         for number in range(count):
             lab.say(f"{system}: event {number + 1} of {count}")
-            name = f"ev{number:07}"
             fired = time.monotonic()
-            await pool.agents[number % len(pool.agents)].fire(name, lab.payload)
-
-            def arrived(name: str = name) -> bool:
-                return len(pool.reported(Kind.EVENT, name, pool.agents)) == len(pool.agents)
-
-            if not await pool.until(arrived, WITHIN):
-                incomplete += 1
-            times = [at - fired for at in pool.reported(Kind.EVENT, name, pool.agents)]
-            times += [float("inf")] * (len(pool.agents) - len(times))
+            sender = pool.agents[number % len(pool.agents)]
+            times = await pool.spread(sender, f"ev{number:07}", pool.agents, WITHIN)
+            incomplete += math.isinf(times[-1])
             samples["half"].append(share(times, 0.5))
             samples["most"].append(share(times, 0.99))
             samples["all"].append(times[-1])

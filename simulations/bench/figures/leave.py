@@ -11,7 +11,10 @@ from simulations.bench.figure import Figure, Goal, Quantity, Samples
 from simulations.bench.news import Kind
 
 if TYPE_CHECKING:
-    from simulations.bench.lab import Lab
+    from collections.abc import Sequence
+
+    from simulations.bench.lab import Lab, Pool
+    from simulations.bench.participant import Participant
 
 WITHIN = 10.0
 EXIT_WITHIN = 20.0
@@ -23,24 +26,32 @@ async def measure(lab: Lab, system: str) -> Samples:
     async with lab.pool(system) as pool:
         for leaver in pool.agents[-min(lab.trials, lab.size - 2) :]:
             lab.say(f"{system}: {leaver.name} leaves")
-            observers = pool.others(leaver)
-            started = time.monotonic()
-            ended = asyncio.create_task(leaver.process.wait(EXIT_WITHIN))
-            with contextlib.suppress(OSError):  # it may be gone before it has answered
-                await leaver.leave()
-
-            def known(name: str = leaver.name) -> bool:
-                return len(pool.reported(Kind.LEFT, name, observers)) == len(observers)  # noqa: B023 - awaited in this round
-
-            await pool.until(known, WITHIN)
-            times = pool.reported(Kind.LEFT, leaver.name, observers)
-            everybody = len(times) == len(observers)
-            samples["known"].append(times[-1] - started if everybody else float("inf"))
-            with contextlib.suppress(TimeoutError):
-                await ended
-            samples["ended"].append(time.monotonic() - started if ended.done() else float("inf"))
-            pool.retire(leaver)
+            known, ended = await leave(pool, leaver, pool.others(leaver))
+            samples["known"].append(known)
+            samples["ended"].append(ended)
     return samples
+
+
+async def leave(
+    pool: Pool, leaver: Participant, observers: Sequence[Participant]
+) -> tuple[float, float]:
+    """One agent leaves; seconds until all observers know, and until its process has ended."""
+    started = time.monotonic()
+    ended = asyncio.create_task(leaver.process.wait(EXIT_WITHIN))
+    with contextlib.suppress(OSError):  # it may be gone before it has answered
+        await leaver.leave()
+
+    def known() -> bool:
+        return len(pool.reported(Kind.LEFT, leaver.name, observers)) == len(observers)
+
+    everybody = await pool.until(known, WITHIN)
+    times = pool.reported(Kind.LEFT, leaver.name, observers)
+    seconds = float("inf")
+    with contextlib.suppress(TimeoutError):
+        await ended
+        seconds = time.monotonic() - started
+    pool.retire(leaver)
+    return times[-1] - started if everybody else float("inf"), seconds
 
 
 FIGURE = Figure(

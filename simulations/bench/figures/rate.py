@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simulations.bench.figure import Figure, Goal, Quantity, Samples
 from simulations.bench.lab import Lab, Pool, share
 from simulations.bench.news import Kind
 from simulations.bench.processes import cpu_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulations.bench.participant import Participant
 
 FIRST = 25.0
 HIGHEST = 3200.0
@@ -68,18 +74,10 @@ async def measure(lab: Lab, system: str) -> Samples:
 async def _window(lab: Lab, system: str, rate: float) -> Window:
     async with lab.pool(system) as pool:
         cpu = sum(cpu_seconds(agent.process.pid) for agent in pool.agents)
-        fired = await _fire(lab, pool, rate)
+        fired = await fire_evenly(lab, pool, rate)
         cpu = sum(cpu_seconds(agent.process.pid) for agent in pool.agents) - cpu
 
-        def arrived() -> bool:
-            return all(len(agent.news.first(Kind.EVENT)) == len(fired) for agent in pool.agents)
-
-        await pool.until(arrived, DRAIN)
-        delays = sorted(
-            agent.news.first(Kind.EVENT).get(name, float("inf")) - at
-            for agent in pool.agents
-            for name, at in fired.items()
-        )
+        delays = await delays_of(pool, fired, pool.agents)
     missing = sum(delay == float("inf") for delay in delays)
     window = Window(rate, 1 - missing / len(delays), share(delays, 0.99), cpu * rate / len(fired))
     lab.say(
@@ -89,7 +87,23 @@ async def _window(lab: Lab, system: str, rate: float) -> Window:
     return window
 
 
-async def _fire(lab: Lab, pool: Pool, rate: float) -> dict[str, float]:
+async def delays_of(
+    pool: Pool, fired: dict[str, float], observers: Sequence[Participant]
+) -> list[float]:
+    """Seconds until each observer had each event, in order, infinity for what never came."""
+
+    def arrived() -> bool:
+        return all(fired.keys() <= agent.news.first(Kind.EVENT).keys() for agent in observers)
+
+    await pool.until(arrived, DRAIN)
+    return sorted(
+        agent.news.first(Kind.EVENT).get(name, float("inf")) - at
+        for agent in observers
+        for name, at in fired.items()
+    )
+
+
+async def fire_evenly(lab: Lab, pool: Pool, rate: float) -> dict[str, float]:
     """Fire evenly, from one agent after the other; when each event was handed over."""
     fired: dict[str, float] = {}
     requests: set[asyncio.Task[None]] = set()
@@ -100,7 +114,7 @@ async def _fire(lab: Lab, pool: Pool, rate: float) -> dict[str, float]:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         if number % max(1, int(5 * rate)) == 0:
             lab.say(f"{pool.system}: {rate:g} events/s, {count - number} left")
-        name = f"ra{number:07}"
+        name = f"{rate:04.0f}{number:05}"
         fired[name] = time.monotonic()
         agent = pool.agents[number % len(pool.agents)]
         request = asyncio.create_task(agent.fire(name, lab.payload))

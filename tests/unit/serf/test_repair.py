@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gossip.serf.lamport import LamportClock
-from gossip.serf.repair import MAX_REQUESTS, PATIENCE, EventRepair
+from gossip.serf.repair import MAX_REQUESTS, PATIENCE, PATIENCE_TICKS, EventRepair
 from gossip.serf.ring import EventRing, Verdict
+from gossip.serf.tags import encode_own_tags
 from gossip.swim.timers import Timers
-from gossip.wire.serf import UserEvent
+from gossip.wire.serf import UserEvent, encode_tags
+from tests.rigs import NodeRig
 
 
 class Rig:
@@ -20,7 +22,10 @@ class Rig:
         self.ring = EventRing(size)
         self.asked: list[float] = []
         self.now = 0.0
-        self.repair = EventRepair(self.ring, self.clock, self.timers, self.asked.append)
+        self.patience = PATIENCE
+        self.repair = EventRepair(
+            self.ring, self.clock, self.timers, self.asked.append, lambda: self.patience
+        )
 
     def receive(self, *ltimes: int) -> None:
         for ltime in ltimes:
@@ -98,6 +103,32 @@ def test_a_second_hole_that_opens_meanwhile_is_asked_for_too() -> None:
     rig.run(100)
 
     assert len(rig.asked) == 2 * MAX_REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("meta", "patience"),
+    [(encode_own_tags({}), PATIENCE), (encode_tags({}), PATIENCE_TICKS * 0.2)],
+    ids=["ours", "genuine"],
+)
+def test_where_genuine_agents_pass_events_on_at_ticks_they_get_the_time(
+    meta: bytes, patience: float
+) -> None:
+    rig = NodeRig(push_pull_interval=0)
+    rig.learn("ann", meta=encode_own_tags({}))
+    rig.learn("bob", meta=meta)
+    rig.quiet()
+    start = rig.now
+
+    for ltime in (1, 3):
+        rig.hear_serf(UserEvent(ltime, "x", b"", True))
+    while not rig.node.take_dials():
+        due = rig.node.next_timeout()
+        assert due is not None
+        assert due < start + 5
+        rig.now = due
+        rig.node.handle_timeout(due)
+
+    assert rig.now - start == pytest.approx(patience)
 
 
 def test_one_answer_fills_several_holes() -> None:

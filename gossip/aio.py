@@ -46,6 +46,8 @@ TIMER_SLACK = 0.001
 """Added to every wait, seconds: uvloop counts in milliseconds from when it last looked at the clock,
 and who wakes early finds nothing due and has to wait again."""
 READ_SIZE = 65536
+NOTICES_PER_MINUTE = 30
+"""Lines in the log about what members do; further ones are counted."""
 PORT_ATTEMPTS = 16
 """How often a common free port for UDP and TCP is looked for when none is given."""
 MAX_RESOLVED = 256
@@ -141,6 +143,8 @@ class Cluster:
         self._subscriptions: list[Subscription] = []
         self._changed: list[asyncio.Future[None]] = []
         self._published_version = 0
+        self._log_minute_ends = 0.0
+        self._logged = 0
         self._left: asyncio.Future[None] | None = None
         self._firing = asyncio.Lock()
         self._closed = False
@@ -498,13 +502,25 @@ class Cluster:
         for event in node.take_events():
             for subscription in self._subscriptions:
                 subscription.publish(event)
-        for notice in node.take_notices():
-            logger.warning("%s", notice)
+        if notices := node.take_notices():
+            self._log(notices)
         if node.members.version != self._published_version:
             self._published_version = node.members.version
             self._notify_changed()
         if node.lifecycle is Lifecycle.LEFT and self._left and not self._left.done():
             self._left.set_result(None)
+
+    def _log(self, notices: list[str]) -> None:
+        """Write notices, but not as many as somebody may provoke."""
+        now = self._clock()
+        if now >= self._log_minute_ends:
+            self._log_minute_ends, self._logged = now + 60.0, 0
+        for notice in notices:
+            self._logged += 1
+            if self._logged <= NOTICES_PER_MINUTE:
+                logger.warning("%s", notice)
+            else:
+                self._stats["notices_dropped"] += 1
 
     def _notify_changed(self) -> None:
         waiters, self._changed = self._changed, []

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Queries"]
 
 RELAY = bytes((SerfType.RELAY,))
+MAX_RELAYS = 5
+"""Members that a response is relayed through at most, whatever the query asks (Consul's limit)."""
 MAX_IDS_PER_TIME = 1024
 """Queries remembered per Lamport time; a further one at that time is dropped and counted."""
 
@@ -149,7 +151,7 @@ class Queries:
         message = UserMessage(relay).encode()
         membership = node.membership
         for record in membership.table.choose(
-            query.relay_factor,
+            min(query.relay_factor, MAX_RELAYS),
             lambda r: membership.is_reachable(r) and r.info.protocol_max >= 5,
         ):
             membership.send_packet([message], record.info.address)

@@ -24,6 +24,8 @@ PATIENCE = 0.25
 PATIENCE_TICKS = 5
 """Among genuine agents, which pass events on at their ticks, it has so many of those: a hole is then
 mostly an event on its way, and each request costs both sides their whole rings."""
+REQUESTS_PER_MINUTE = 12
+"""So often a node asks, whatever holes somebody's odd clock makes."""
 MAX_REQUESTS = 3
 """So many members are asked about one hole."""
 
@@ -55,6 +57,8 @@ class EventRepair:
         self._newest = clock.time - 1
         self._settled = self._newest  # no hole up to here, or none that anybody could fill
         self._watching = False
+        self._minute_ends = 0.0
+        self._asked = 0
 
     def received(self, ltime: int, now: float) -> None:
         """An event of this time is in the ring."""
@@ -77,7 +81,7 @@ class EventRepair:
     def _look(self, now: float, *, asked: int, upto: int) -> None:
         self._watching = False
         hole = self._ring.first_hole(self._settled + 1, upto, self._clock.time)
-        if hole is not None and asked < MAX_REQUESTS:
+        if hole is not None and asked < MAX_REQUESTS and self._may_ask(now):
             self._settled = hole - 1
             self._ask(now)
             self._watch(now, asked=asked + 1, upto=upto)
@@ -86,3 +90,10 @@ class EventRepair:
         later = self._ring.first_hole(upto + 1, self._newest, self._clock.time)
         if later is not None:
             self._watch(now, asked=0, upto=self._newest)
+
+    def _may_ask(self, now: float) -> bool:
+        if now >= self._minute_ends:
+            self._minute_ends = now + 60.0
+            self._asked = 0
+        self._asked += 1
+        return self._asked <= REQUESTS_PER_MINUTE

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Membership", "own_versions"]
 
+MAX_INCARNATION_JUMP = 2**24
+"""News further ahead of what we hold is refused: one absurd accusation could never be refuted."""
 MAX_INCARNATION = 2**32 - 2
 """Beyond it nobody could refute any more; such news is dropped and counted."""
 MAX_NOTICES = 64
@@ -324,7 +326,7 @@ class Membership:
             held = record.status, record.incarnation
             if not supersedes(Status.ALIVE, alive.incarnation, *held):
                 return  # nearly every alive ends here
-        if (self.leaving and alive.node == self.config.name) or not self._is_sane(alive):
+        if (self.leaving and alive.node == self.config.name) or not self._is_sane(alive, record):
             return
         info = NodeInfo(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)
         if record is self.own:
@@ -388,9 +390,10 @@ class Membership:
 
     # The parts of the state machine
 
-    def _is_sane(self, alive: Alive) -> bool:
+    def _is_sane(self, alive: Alive, record: Record | None) -> bool:
         vsn = alive.vsn
-        if alive.incarnation > MAX_INCARNATION:
+        highest = MAX_INCARNATION if record is None else _highest_incarnation(record)
+        if alive.incarnation > highest:
             self.stats["incarnations_refused"] += 1
         elif not alive.node or not is_usable(alive.addr, alive.port):
             self.stats["addresses_refused"] += 1
@@ -405,11 +408,11 @@ class Membership:
         return False
 
     def _accused(self, news: Suspect | Dead) -> Record | None:
-        if not news.sender or news.incarnation > MAX_INCARNATION:
-            self.stats["accusations_refused"] += 1
-            return None
         record = self.table.get(news.node)
         if record is None or news.incarnation < record.incarnation:
+            return None
+        if not news.sender or news.incarnation > _highest_incarnation(record):
+            self.stats["accusations_refused"] += 1
             return None
         if news.incarnation <= record.former and (
             news.incarnation > record.incarnation or news.sender == news.node
@@ -507,3 +510,8 @@ class Membership:
         assert record is not None  # noqa: S101 - suspects are not reaped
         self.stats["declared_dead"] += 1
         self.handle_dead(Dead(record.incarnation, name, self.config.name), None, now)
+
+
+def _highest_incarnation(record: Record) -> int:
+    """The highest incarnation of a member that is believed, from what is held about it."""
+    return min(record.incarnation + MAX_INCARNATION_JUMP, MAX_INCARNATION)

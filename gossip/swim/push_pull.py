@@ -80,6 +80,9 @@ class StateExchange:
     ) -> None:
         """Take in the state of a peer, all of it or nothing.
 
+        Members that the delegate does not admit refuse a join, as with memberlist; from a periodic
+        exchange they are left out one by one.
+
         Raises:
             JoinError: it may not be merged; the text says why.
         """
@@ -88,7 +91,8 @@ class StateExchange:
             membership.stats["records_skipped"] += state.skipped
         try:
             verify_versions(state.nodes, membership.table)
-            self._verify_members(state.nodes, our_name_must_be_free=join and dialed)
+            if join:
+                self._verify_members(state.nodes, our_name_must_be_free=dialed)
         except JoinError:
             membership.stats["merges_refused"] += 1
             raise

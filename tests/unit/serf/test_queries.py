@@ -321,6 +321,14 @@ def test_too_small_a_pool_relays_nothing() -> None:
     assert relays(rig) == []
 
 
+def test_a_query_that_asks_for_a_flood_of_relays_gets_five() -> None:
+    rig = rig_with(*(f"n{index}" for index in range(300)))
+
+    rig.hear_serf(query(relay_factor=255))
+
+    assert len(relays(rig)) == 5
+
+
 def test_only_the_alive_who_understand_relay() -> None:
     rig = rig_with("ann", "bob", "cat")
     rig.learn("old", vsn=bytes((1, 4, 2, 2, 4, 4)))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from gossip.serf.lamport import LamportClock
-from gossip.serf.repair import MAX_REQUESTS, PATIENCE, PATIENCE_TICKS, EventRepair
+from gossip.serf.repair import (
+    MAX_REQUESTS,
+    PATIENCE,
+    PATIENCE_TICKS,
+    REQUESTS_PER_MINUTE,
+    EventRepair,
+)
 from gossip.serf.ring import EventRing, Verdict
 from gossip.serf.tags import encode_own_tags
 from gossip.swim.timers import Timers
@@ -181,3 +187,13 @@ def test_a_slot_taken_by_an_older_time_is_a_hole() -> None:
     rig.clock.witness(10)
 
     assert rig.ring.first_hole(9, 10, 11) == 9
+
+
+def test_odd_clocks_make_a_node_ask_so_often_and_no_more() -> None:
+    rig = Rig(512)
+
+    for number in range(1, 100):
+        rig.receive(3 * number)  # every time skips two
+        rig.run(rig.now + 0.5)
+
+    assert len([at for at in rig.asked if at < 49]) == REQUESTS_PER_MINUTE

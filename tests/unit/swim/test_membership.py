@@ -564,6 +564,18 @@ def test_an_alive_without_a_name_is_dropped_and_counted() -> None:
     assert rig.stats["messages_refused_alive"] == 1
 
 
+def test_an_absurd_jump_of_an_incarnation_is_refused_so_that_it_cannot_poison() -> None:
+    rig = with_member("ann", Status.ALIVE, 5)
+    absurd = 2**32 - 2
+
+    rig.hear(alive("ann", absurd), Suspect(absurd, "ann", "bob"), Dead(absurd, "me", "bob"))
+
+    assert (rig.status("ann"), rig.record("ann").incarnation) == (Status.ALIVE, 5)
+    assert rig.m.own.incarnation == 1
+    rig.hear(Suspect(5, "ann", "bob"), alive("ann", 6))
+    assert (rig.status("ann"), rig.record("ann").incarnation) == (Status.ALIVE, 6)
+
+
 def test_an_incarnation_that_nobody_could_refute_is_dropped_and_counted() -> None:
     rig = with_member("ann", Status.ALIVE, 5)
     last = 2**32 - 1

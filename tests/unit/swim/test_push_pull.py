@@ -269,6 +269,17 @@ def test_r24_one_member_that_the_application_refuses_refuses_the_state() -> None
     assert rig.m.take_notices() == [reason]
 
 
+def test_in_a_periodic_exchange_only_the_refused_member_is_left_out() -> None:
+    rig = rig_at(None)
+    rig.delegate.refused["ann"] = "not welcome"
+
+    merge(rig, row("cat"), row("ann"))
+
+    assert rig.status("cat") is Status.ALIVE
+    assert rig.m.table.get("ann") is None
+    assert rig.stats["members_refused"] == 1
+
+
 def test_members_admitted_before_are_not_asked_about_again() -> None:
     rig = rig_at(Status.ALIVE)
     rig.delegate.refused["ann"] = "not any more"

@@ -4,7 +4,7 @@
     streams --------------+--> Node --> datagrams, streams, subscriptions
     timeouts -------------'
 
-Whatever feeds the node is followed by a *turn*, which makes timeouts and puts out what there is. One
+Whatever feeds the node is followed by a *turn*, which does what is due and puts out what there is. One
 task receives datagrams and takes a turn for all that came together; each TCP exchange is a short task
 of its own. Everything runs on one event loop and touches the node from nowhere else.
 """

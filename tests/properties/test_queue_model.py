@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from gossip.swim import broadcast as module
 from gossip.swim.broadcast import LOOKAHEAD, MESSAGE_OVERHEAD, Broadcast, TransmitQueue
 
 if TYPE_CHECKING:
     from gossip.wire.address import Address
 
+REMEMBERED = 5
+"""Finished broadcasts that are remembered, so few that some are forgotten."""
 MEMBERS: list[Address] = [(f"10.0.0.{number}", 7946) for number in range(1, 5)]
 STRANGER: Address = ("192.0.2.1", 7946)
 targets = st.sampled_from(MEMBERS)
@@ -29,6 +33,7 @@ class Item:
     transmits: int
     order: int
     known: set[Address] = field(default_factory=set)
+    replaced: bool = False
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -41,9 +46,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = TransmitQueue(self.index, lambda known: known >= self.members)
         self.queue.limit = 4
         self.items: list[Item] = []
+        self.told: list[Item] = []
         self.finished: list[bytes] = []
         self.expected: list[bytes] = []
         self.counter = 0
+        self.patch = mock.patch.object(module, "MAX_TOLD", REMEMBERED)
+        self.patch.start()
+
+    def teardown(self) -> None:
+        self.patch.stop()
 
     def _place(self) -> int:
         self.counter += 1
@@ -52,6 +63,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _finish(self, item: Item) -> None:
         self.items.remove(item)
         self.expected.append(item.message)
+        self.told = [*self.told, item][-REMEMBERED:]
 
     @rule(
         size=st.integers(4, 60),
@@ -73,6 +85,8 @@ class QueueMachine(RuleBasedStateMachine):
         for item in list(self.items):
             if subject is not None and item.subject == subject:
                 self._finish(item)
+        for item in self.told:
+            item.replaced |= subject is not None and item.subject == subject
         self.items.append(
             Item(message, subject, min(transmits, self.queue.limit - 1), self._place())
         )
@@ -91,6 +105,13 @@ class QueueMachine(RuleBasedStateMachine):
             item = data.draw(st.sampled_from(self.items))
             self.queue.heard(self.index[item.message], source, 0.0)
             self._hear(item, source)
+
+    @rule(data=st.data(), source=st.sampled_from([STRANGER, *MEMBERS]))
+    def hear_again(self, data: st.DataObject, source: Address) -> None:
+        """A copy of something that was told lately changes nothing."""
+        if remembered := [item for item in self.told if not item.replaced]:
+            item = data.draw(st.sampled_from(remembered))
+            self.queue.heard(self.index[item.message], source, 0.0)
 
     @rule(room=st.integers(0, 200), receiver=targets)
     def take(self, room: int, receiver: Address) -> None:
@@ -152,8 +173,9 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         """Both hold the same, finished the same in the same order, and count the same."""
-        assert len(self.queue) == len(self.items) == len(self.index)
-        assert set(self.index) == {item.message for item in self.items}
+        assert len(self.queue) == len(self.items)
+        remembered = [item for item in self.told if not item.replaced]
+        assert set(self.index) == {item.message for item in [*self.items, *remembered]}
         assert self.finished == self.expected
         assert self.queue.fewest_transmits() == min(
             (item.transmits for item in self.items), default=None

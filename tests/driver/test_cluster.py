@@ -25,7 +25,7 @@ from gossip import (
     MemberStatus,
     UserEvent,
 )
-from gossip.wire.messages import Alive, Ping
+from gossip.wire.messages import Ack, Alive, Ping
 from gossip.wire.packet import PacketCodec
 
 if TYPE_CHECKING:
@@ -381,6 +381,32 @@ async def test_h5_closing_in_the_middle_of_everything_leaves_no_task(
 
     async with asyncio.timeout(2):
         await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_a_turn_that_fails_is_reported_and_the_node_goes_on_answering(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = await start_node("one")
+    receive, bugs = cluster.node.receive_packet, ["a bug"]
+
+    def fail_once(*packet: Any) -> None:
+        if bugs:
+            raise RuntimeError(bugs.pop())
+        receive(*packet)
+
+    monkeypatch.setattr(cluster.node, "receive_packet", fail_once)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect(cluster.local_address)
+        async with asyncio.timeout(5):
+            sock.send(Ping(1, "one").encode())
+            await until(lambda: not bugs)
+            sock.send(Ping(2, "one").encode())
+            answer = await asyncio.get_running_loop().sock_recv(sock, 2048)
+
+    assert answer == Ack(2).encode()
+    assert "a turn of the gossip driver failed" in caplog.text
+    assert "RuntimeError: a bug" in caplog.text
 
 
 async def test_a_port_that_is_taken_is_reported(start_node: StartNode) -> None:

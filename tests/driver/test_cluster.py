@@ -446,3 +446,81 @@ with asyncio.Runner(loop_factory={loop}.new_event_loop) as runner:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("rounds", range(0, 40, 4))
+async def test_r45_closing_at_any_moment_of_a_join_leaves_nothing_behind(
+    start_node: StartNode, rounds: int
+) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    one, two = await pool(start_node, 2)
+    three = await start_node("three")
+    joining = asyncio.create_task(three.join([address(one), address(two)]))
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(2):
+        await three.close()
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+
+    assert await two.fire("still") == 1
+    for cluster in (one, two):
+        await cluster.close()
+    async with asyncio.timeout(2):
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_r53_a_node_without_free_file_descriptors_answers_and_recovers(loop: str) -> None:
+    program = f"""
+import asyncio, os, resource, socket, {loop}
+from gossip import Cluster, Config
+from gossip.wire.messages import Ping
+
+async def main():
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # EMFILE is reported there
+    async with Cluster(Config.local("one", bind="127.0.0.1", port=0)) as one:
+        async with Cluster(Config.local("two", bind="127.0.0.1", port=0)) as two:
+            ping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ping.settimeout(0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            held = []
+            try:
+                while True:
+                    held.append(os.open(os.devnull, os.O_RDONLY))
+            except OSError:
+                pass
+            try:
+                await two.join(["127.0.0.1:%d" % one.local_address[1]])
+            except Exception as error:
+                print("refused:", type(error).__name__)
+            answer = None
+            async with asyncio.timeout(10):
+                while answer is None:
+                    ping.sendto(Ping(1, "one").encode(), one.local_address)
+                    await asyncio.sleep(0.02)
+                    try:
+                        answer = ping.recv(2048)
+                    except BlockingIOError:
+                        pass
+            print("answered over UDP")
+            for descriptor in held:
+                os.close(descriptor)
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        print("joined:", await two.join(["127.0.0.1:%d" % one.local_address[1]]))
+                        break
+                    except Exception:
+                        await asyncio.sleep(0.05)
+
+with asyncio.Runner(loop_factory={loop}.new_event_loop) as runner:
+    runner.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stdout.splitlines() == ["refused: JoinError", "answered over UDP", "joined: 1"]
+    assert done.returncode == 0

@@ -56,7 +56,7 @@ async def received(datagrams: Datagrams, count: int = 1) -> list[bytes]:
 
 
 @pytest.mark.parametrize("bad", BAD_ADDRESSES)
-async def test_h1_a_bad_address_is_counted_and_the_socket_goes_on(
+async def test_h1_h11_a_bad_address_is_counted_and_the_socket_goes_on(
     sender: Datagrams, receiver: Datagrams, bad: Any
 ) -> None:
     sender.send([(b"lost", bad)])

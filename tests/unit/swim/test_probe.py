@@ -632,3 +632,33 @@ def answer_tcp_ping(rig: SwimRig) -> None:
     dial.receive_data(rig.stream_codec.encode(ack, dialer=False), rig.now)
     assert dial.done
     assert dial.error is None
+
+
+def test_r08_an_ack_goes_to_the_packets_source_where_the_ping_names_none() -> None:
+    rig = rig_with("ann")
+    behind_nat = ("192.0.2.77", 40001)
+
+    rig.hear(Ping(9, "me"), source=behind_nat)
+
+    assert [to for message, to in rig.sent() if isinstance(message, Ack)] == [behind_nat]
+
+
+def test_r08_a_probe_goes_to_the_advertised_address_wherever_packets_come_from() -> None:
+    rig = rig_with("ann")
+    rig.hear(Ping(9, "me", ip_of("ann"), PORT, "ann"), source=("192.0.2.77", 40001))
+    rig.sent()
+
+    rig.advance(1.0)
+
+    assert [to for message, to in rig.sent() if isinstance(message, Ping)] == [address_of("ann")]
+
+
+@pytest.mark.parametrize("elapsed", [-5.0, 0.0])
+def test_r34_a_round_trip_is_never_negative(elapsed: float) -> None:
+    rig = rig_with("ann")
+    ping = next_ping(rig)
+
+    rig.now += elapsed
+    rig.hear(Ack(ping.seq_no))
+
+    assert [rtt for _, rtt, _ in rig.delegate.rtts] == [0.0]

@@ -24,7 +24,13 @@ from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
 from gossip.serf.pacing import EventPacer
 from gossip.serf.queries import Queries
-from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, EventRepair
+from gossip.serf.repair import (
+    PATIENCE,
+    PATIENCE_TICKS,
+    EventRepair,
+    MemberRepair,
+    Requests,
+)
 from gossip.serf.ring import EventRing, Verdict
 from gossip.serf.tags import encode_own_tags, is_our_kind
 from gossip.swim.clock import LocalClock
@@ -140,12 +146,16 @@ class Node:
         self._notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
         self.queries = Queries(self)
+        requests = Requests(self.membership.state_exchange.exchange_with_anyone)
         self._repair = EventRepair(
             self.ring,
             self.event_clock,
             self.membership.timers,
-            self.membership.state_exchange.exchange_with_anyone,
+            requests,
             self._patience,
+        )
+        self._member_repair = MemberRepair(
+            self._is_missing, self.membership.timers, requests, self._patience
         )
         self._departure: Departure | None = None
         now = self.enter(now)
@@ -403,7 +413,11 @@ class Node:
         """Apply an intent whose time has been witnessed; tells whether it was news."""
         member = self.members.get(intent.node)
         if member is None:
-            return self.intents.offer(intent, now)
+            if not self.intents.offer(intent, now):
+                return False
+            if isinstance(intent, JoinIntent):
+                self._member_repair.announced(intent.node, now)
+            return True
         if intent.ltime <= member.status_ltime:
             return False
         if isinstance(intent, JoinIntent):
@@ -466,6 +480,9 @@ class Node:
             return True
         self.stats[f"events_{verdict.value}"] += 1
         return False
+
+    def _is_missing(self, name: str) -> bool:
+        return self.members.get(name) is None and isinstance(self.intents.get(name), JoinIntent)
 
     def _patience(self) -> float:
         return PATIENCE if self.only_our_kind() else PATIENCE_TICKS * self.config.gossip_interval

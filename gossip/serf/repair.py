@@ -1,4 +1,4 @@
-"""Repair: a hole in the event times tells that an event was missed, and asks for it.
+"""Repair: what gossip missed shows, and is asked for.
 
 Lamport times of events are handed out without gaps: whoever fires takes the clock's value and moves it
 on by one. So a time that stays empty in our ring, while later ones are filled, is an event that gossip
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gossip.serf.ring import EventRing
     from gossip.swim.timers import Timers
 
-__all__ = ["EventRepair"]
+__all__ = ["EventRepair", "MemberRepair", "Requests"]
 
 PATIENCE = 0.25
 """Gossip among our own nodes has so long to fill a hole before somebody is asked, seconds."""
@@ -28,6 +28,32 @@ REQUESTS_PER_MINUTE = 12
 """So often a node asks, whatever holes somebody's odd clock makes."""
 MAX_REQUESTS = 3
 """So many members are asked about one hole."""
+MAX_MISSING = 256
+"""Names of missing members that are remembered; one is enough to ask."""
+
+
+class Requests:
+    """Asks random members for their state, but not as often as somebody may provoke.
+
+    Args:
+        exchange: begins a state exchange with a random member.
+    """
+
+    def __init__(self, exchange: Callable[[float], None]) -> None:
+        self._exchange = exchange
+        self._minute_ends = 0.0
+        self._asked = 0
+
+    def ask(self, now: float) -> bool:
+        """Ask somebody, unless this minute's requests are used up; tells whether it did."""
+        if now >= self._minute_ends:
+            self._minute_ends = now + 60.0
+            self._asked = 0
+        if self._asked >= REQUESTS_PER_MINUTE:
+            return False
+        self._asked += 1
+        self._exchange(now)
+        return True
 
 
 class EventRepair:
@@ -37,7 +63,7 @@ class EventRepair:
         ring: recent events.
         clock: the event clock.
         timers: where looks are booked.
-        ask: begins a state exchange with a random member.
+        requests: asks somebody.
         patience: seconds until somebody is asked, and between two requests.
     """
 
@@ -46,19 +72,17 @@ class EventRepair:
         ring: EventRing,
         clock: LamportClock,
         timers: Timers,
-        ask: Callable[[float], None],
+        requests: Requests,
         patience: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._clock = clock
         self._timers = timers
-        self._ask = ask
+        self._requests = requests
         self._patience = patience
         self._newest = clock.time - 1
         self._settled = self._newest  # no hole up to here, or none that anybody could fill
         self._watching = False
-        self._minute_ends = 0.0
-        self._asked = 0
 
     def received(self, ltime: int, now: float) -> None:
         """An event of this time is in the ring."""
@@ -81,9 +105,8 @@ class EventRepair:
     def _look(self, now: float, *, asked: int, upto: int) -> None:
         self._watching = False
         hole = self._ring.first_hole(self._settled + 1, upto, self._clock.time)
-        if hole is not None and asked < MAX_REQUESTS and self._may_ask(now):
+        if hole is not None and asked < MAX_REQUESTS and self._requests.ask(now):
             self._settled = hole - 1
-            self._ask(now)
             self._watch(now, asked=asked + 1, upto=upto)
             return
         self._settled = upto
@@ -91,9 +114,41 @@ class EventRepair:
         if later is not None:
             self._watch(now, asked=0, upto=self._newest)
 
-    def _may_ask(self, now: float) -> bool:
-        if now >= self._minute_ends:
-            self._minute_ends = now + 60.0
-            self._asked = 0
-        self._asked += 1
-        return self._asked <= REQUESTS_PER_MINUTE
+
+class MemberRepair:
+    """Asks for members of whom only the join intent arrived.
+
+    An intent travels apart from the news that its member is alive. Where one has come and the other
+    has not, gossip missed it, as it does for a pair in some ten thousand when many join.
+
+    Args:
+        unknown: tells whether a name's join intent is here and the member is not.
+        timers: where looks are booked.
+        requests: asks somebody.
+        patience: seconds until somebody is asked.
+    """
+
+    def __init__(
+        self,
+        unknown: Callable[[str], bool],
+        timers: Timers,
+        requests: Requests,
+        patience: Callable[[], float],
+    ) -> None:
+        self._unknown = unknown
+        self._timers = timers
+        self._requests = requests
+        self._patience = patience
+        self._names: set[str] = set()
+
+    def announced(self, name: str, now: float) -> None:
+        """The intent of an unknown member arrived."""
+        if not self._names:
+            self._timers.call_at(now + self._patience(), self._look)
+        if len(self._names) < MAX_MISSING:
+            self._names.add(name)
+
+    def _look(self, now: float) -> None:
+        names, self._names = self._names, set()
+        if any(self._unknown(name) for name in names):
+            self._requests.ask(now)

@@ -39,7 +39,7 @@ KEPT_SHARE = 4
 """One of so many copies is kept for the ticks."""
 MIN_PAUSE = 0.005
 """Out of tokens, wait at least so long: waking costs as much as sending."""
-TAIL_TICKS = 5
+TAIL_TICKS = 3
 """When first copies have left at once, the last ones wait for up to so many ticks more: most of them
 then ride on probes and acks, and cost no packet."""
 BURST_TICKS = 10

@@ -11,6 +11,8 @@ from gossip.serf.repair import (
     PATIENCE_TICKS,
     REQUESTS_PER_MINUTE,
     EventRepair,
+    MemberRepair,
+    Requests,
 )
 from gossip.serf.ring import EventRing, Verdict
 from gossip.serf.tags import encode_own_tags
@@ -30,7 +32,7 @@ class Rig:
         self.now = 0.0
         self.patience = PATIENCE
         self.repair = EventRepair(
-            self.ring, self.clock, self.timers, self.asked.append, lambda: self.patience
+            self.ring, self.clock, self.timers, Requests(self.asked.append), lambda: self.patience
         )
 
     def receive(self, *ltimes: int) -> None:
@@ -197,3 +199,52 @@ def test_odd_clocks_make_a_node_ask_so_often_and_no_more() -> None:
         rig.run(rig.now + 0.5)
 
     assert len([at for at in rig.asked if at < 49]) == REQUESTS_PER_MINUTE
+
+
+# Members
+
+
+class MemberRig:
+    def __init__(self) -> None:
+        self.timers = Timers()
+        self.missing: set[str] = set()
+        self.asked: list[float] = []
+        self.repair = MemberRepair(
+            self.missing.__contains__, self.timers, Requests(self.asked.append), lambda: PATIENCE
+        )
+
+    def announce(self, name: str, now: float) -> None:
+        self.missing.add(name)
+        self.repair.announced(name, now)
+
+
+def test_a_member_whose_intent_alone_arrived_is_asked_for_once() -> None:
+    rig = MemberRig()
+    rig.announce("ann", 1.0)
+    rig.announce("bob", 1.1)
+
+    rig.timers.run_due(1.0 + PATIENCE)
+
+    assert rig.asked == [1.0 + PATIENCE]
+    assert rig.timers.next_at() is None
+
+
+def test_a_member_that_arrives_in_time_is_not_asked_for() -> None:
+    rig = MemberRig()
+    rig.announce("ann", 1.0)
+
+    rig.missing.clear()
+    rig.timers.run_due(5.0)
+
+    assert rig.asked == []
+
+
+def test_s13_intents_about_nobody_are_remembered_and_asked_about_within_bounds() -> None:
+    rig = MemberRig()
+
+    for number in range(100_000):
+        rig.announce(f"nobody-{number}", number / 1000)
+        rig.timers.run_due(number / 1000)
+
+    assert len(rig.repair._names) <= 256
+    assert len([at for at in rig.asked if at < 60]) == REQUESTS_PER_MINUTE

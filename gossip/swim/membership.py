@@ -339,6 +339,7 @@ class Membership:
         if record is None:
             record = self.table.add(info, now)
             self.dissemination.resize(nodes=len(self.table))
+            self.state_exchange.learned(now)
         elif not stays:
             if not self._may_move(record, now):
                 self.stats["name_conflicts"] += 1

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StateExchange", "verify_versions"]
 
+EXCHANGES_PER_JOIN = 8
+"""Exchanges that all nodes together begin because a member joined, on average."""
 SETTLE_TIME = (0.25, 0.5)
 """After a join or a long stall, states are exchanged once more within these bounds, seconds."""
 
@@ -52,6 +54,20 @@ class StateExchange:
             low, high = SETTLE_TIME
             at = now + low + (high - low) * self._membership.rng.random()
             self._settling = self._membership.timers.call_at(at, self.exchange_with_anyone)
+
+    def learned(self, now: float) -> None:
+        """A member was learned of: with a small chance, exchange states in a moment.
+
+        Where whole groups find each other, much is news at once, and who missed some of it would not
+        know before the next interval. All nodes together make some exchanges per member, however many
+        they are, so that a single join costs no more in a large cluster. In a very small one gossip
+        alone reaches everybody.
+        """
+        nodes = len(self._membership.table)
+        if nodes > EXCHANGES_PER_JOIN and (
+            self._membership.rng.random() * nodes < EXCHANGES_PER_JOIN
+        ):
+            self.settle(now)
 
     def dial(
         self, address: Address, now: float, *, join: bool, ignore_old: bool = False

@@ -405,3 +405,28 @@ def test_r09_after_a_long_stall_the_others_are_asked_how_they_saw_us(
     rig.m.stalled(late, rig.now)
 
     assert len(dials_at(rig, 5)) == asks
+
+
+def test_a_member_learned_of_in_a_larger_pool_makes_some_exchange_soon() -> None:
+    exchanging = 0
+    for seed in range(60):
+        rig = SwimRig(seed=seed, push_pull_interval=0.0)
+        rig.learn(*(f"n{number}" for number in range(31)))
+        rig.advance(2.0)
+        rig.m.take_dials()
+
+        rig.learn("newcomer")  # the 33rd member, so one node in four
+
+        rig.advance(1.0)
+        exchanging += any(isinstance(d, PushPullExchange) for d in rig.m.take_dials())
+
+    assert 5 <= exchanging <= 27  # 60 / 4 is 15
+
+
+def test_in_a_very_small_pool_gossip_alone_tells_of_a_newcomer() -> None:
+    rig = SwimRig(push_pull_interval=0.0)
+
+    rig.learn(*(f"n{number}" for number in range(7)))
+    rig.advance(0.6)
+
+    assert [d for d in rig.m.take_dials() if isinstance(d, PushPullExchange)] == []

@@ -24,6 +24,9 @@ MESSAGE_OVERHEAD = 2
 """Bytes that a compound packet adds per message."""
 LOOKAHEAD = 8
 """How many messages that do not fit, or are known to the target, are passed over in a tier."""
+EVIDENCE_SHARE = 3 / 4
+EVIDENCE_LEAST = 6
+"""Heard from so many members, as a part of the limit and at least, a broadcast needs one copy less."""
 MAX_KNOWN = 64
 """How many members are remembered, per broadcast, to have it."""
 MAX_TOLD = 512
@@ -150,14 +153,27 @@ class TransmitQueue:
         return room
 
     def heard(self, broadcast: Broadcast, source: Address, now: float) -> None:
-        """Note that a member has a broadcast already; when everybody has it, it is finished."""
-        if broadcast.finished:
+        """Note that a member has a broadcast already.
+
+        When everybody has it, it is finished. When many have it, see `evidence`, one copy
+        less is sent.
+        """
+        if broadcast.finished or source in broadcast.known:
             return
         if len(broadcast.known) < MAX_KNOWN:
             broadcast.known.add(source)
-        if self._all_among(broadcast.known):
+        everybody = self._all_among(broadcast.known)
+        if everybody or len(broadcast.known) == self.evidence():
             self._withdraw(broadcast)
-            self._finish(broadcast, now)
+            broadcast.transmits += 1
+            if everybody or broadcast.transmits >= self.limit:
+                self._finish(broadcast, now)
+            else:
+                self._put(broadcast)
+
+    def evidence(self) -> int:
+        """From how many members a broadcast must have been heard to need one copy less."""
+        return max(ceil(self.limit * EVIDENCE_SHARE), EVIDENCE_LEAST)
 
     def fewest_transmits(self) -> int | None:
         """How often the least-told broadcast has been sent, or None when the queue is empty."""

@@ -84,9 +84,16 @@ class QueueMachine(RuleBasedStateMachine):
             self._hear(self.items[-1], source)
 
     def _hear(self, item: Item, source: Address) -> None:
+        if source in item.known:
+            return
         item.known.add(source)
         if item.known >= self.members:
             self._finish(item)
+        elif len(item.known) == self.queue.evidence():
+            item.transmits += 1
+            item.order = self._place()
+            if item.transmits >= self.queue.limit:
+                self._finish(item)
 
     @rule(data=st.data(), source=st.sampled_from([STRANGER, *MEMBERS]))
     def hear(self, data: st.DataObject, source: Address) -> None:

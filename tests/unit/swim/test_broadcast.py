@@ -334,3 +334,16 @@ def test_r54_the_work_per_packet_does_not_grow_with_the_queue() -> None:
         return steps / 10
 
     assert steps_per_packet(20_000) <= steps_per_packet(100) * 1.1
+
+
+@pytest.mark.parametrize(("heard", "copies"), [(5, 8), (6, 7), (12, 7)])
+def test_a_broadcast_heard_from_many_needs_one_copy_less(heard: int, copies: int) -> None:
+    others: list[Address] = [(f"10.0.1.{number}", 7946) for number in range(30)]
+    queue = queue_for(*others, limit=8)
+    queue.push(b"news", 0.0)
+    for source in others[:heard] * 2:  # the second time says nothing new
+        queue.heard(only(queue), source, 0.0)
+
+    sent = sum(take(queue, target) == [b"news"] for target in others[heard:])
+
+    assert sent == copies

@@ -31,11 +31,10 @@ from gossip.aio import Cluster
 from gossip.errors import GossipError, LimitError, WireError
 from gossip.events import Gap, Member, MemberStatus
 from gossip.events import UserEvent as SerfEvent
+from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from agent.config import AgentConfig
     from gossip.config import Config
 
@@ -98,7 +97,7 @@ class Agent:
         self._firing = 0
         self._joining: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(log)
 
     # Life
 
@@ -110,7 +109,7 @@ class Agent:
             ConfigError: an address or a tag is not usable.
         """
         await self.cluster.start()
-        self._spawn(self._follow_events())
+        self._tasks.spawn(self._follow_events())
 
     async def join_configured(self) -> None:
         """Join what the configuration names: `start_join` now, `retry_join` until one answers.
@@ -124,12 +123,12 @@ class Agent:
             count = await self.cluster.join(self.config.start_join)
             log.info("joined at start nodes=%d", count)
         if self.config.start_join or self.config.retry_join:
-            self._joining = self._spawn(self._stay_joined())
+            self._joining = self._tasks.spawn(self._stay_joined())
 
     async def leave(self) -> None:
         """Leave gracefully, then finish with exit code 0. Goes on when the caller is cancelled."""
         if self._leaving is None:
-            self._leaving = asyncio.create_task(self._leave())
+            self._leaving = self._tasks.spawn(self._leave())
         await asyncio.shield(self._leaving)
 
     async def _leave(self) -> None:
@@ -141,26 +140,12 @@ class Agent:
 
     async def stop(self) -> None:
         """End everything at once; without `leave` before, the others see a failure. Idempotent."""
-        tasks = [*self._tasks, *([self._leaving] if self._leaving else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
         await self.cluster.close()
 
     def _finish(self, code: int) -> None:
         if not self.finished.done():
             self.finished.set_result(code)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("a task of the agent ended", exc_info=error)
 
     async def _stay_joined(self) -> None:
         """Find the pool through `retry_join`, and find it again whenever it is lost."""

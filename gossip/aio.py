@@ -17,19 +17,22 @@ import os
 import random
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
-from gossip.events import Event, Gap, Member, MemberStatus
+from gossip.events import Member, MemberStatus
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
+from gossip.streams import Streams
+from gossip.subscriptions import Subscription
+from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port, parse_ip, parse_seed
 from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from gossip.config import Config
@@ -45,60 +48,12 @@ BATCH = 64
 TIMER_SLACK = 0.001
 """Added to every wait, seconds: uvloop counts in milliseconds from when it last looked at the clock,
 and who wakes early finds nothing due and has to wait again."""
-READ_SIZE = 65536
 NOTICES_PER_MINUTE = 30
 """Lines in the log about what members do; further ones are counted."""
 PORT_ATTEMPTS = 16
 """How often a common free port for UDP and TCP is looked for when none is given."""
 MAX_RESOLVED = 256
 """Addresses tried in one join, all names together."""
-
-
-class Subscription:
-    """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
-
-    It ends when the cluster is closed or `close` is called.
-    """
-
-    def __init__(self, limit: int, on_close: Callable[[Subscription], None]) -> None:
-        self._limit = limit
-        self._on_close = on_close
-        self._items: deque[Event | Gap] = deque()
-        self._missed = 0
-        self._ready = asyncio.Event()
-        self._closed = False
-
-    def __aiter__(self) -> AsyncIterator[Event | Gap]:
-        return self
-
-    async def __anext__(self) -> Event | Gap:
-        while not self._items and not self._missed:
-            if self._closed:
-                raise StopAsyncIteration
-            self._ready.clear()
-            await self._ready.wait()
-        if self._items:
-            return self._items.popleft()
-        missed, self._missed = self._missed, 0
-        return Gap(missed)
-
-    def close(self) -> None:
-        """End the iteration after what is queued."""
-        if not self._closed:
-            self._closed = True
-            self._ready.set()
-            self._on_close(self)
-
-    def publish(self, event: Event) -> None:
-        """Queue an event, or count it as missed while the consumer is too far behind."""
-        if len(self._items) >= self._limit:
-            self._missed += 1
-        else:
-            if self._missed:
-                self._items.append(Gap(self._missed))
-                self._missed = 0
-            self._items.append(event)
-        self._ready.set()
 
 
 class Cluster:
@@ -134,12 +89,12 @@ class Cluster:
         self._stats: Counter[str] = Counter()
         self._datagrams = Datagrams(self._stats)
         self._inbox = Inbox(self._stats)
-        self._server: asyncio.Server | None = None
+        self._streams = Streams(self._clock, self._accept, self._wake)
         self._node: Node | None = None
         self._next_turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription] = []
         self._changed: list[asyncio.Future[None]] = []
         self._published_version = 0
@@ -187,7 +142,7 @@ class Cluster:
         except BaseException:
             await self.close()
             raise
-        self._spawn(self._receive())
+        self._tasks.spawn(self._receive())
         self._wake()
 
     async def close(self) -> None:
@@ -197,12 +152,8 @@ class Cluster:
             if handle is not None:
                 handle.cancel()
         self._datagrams.close()
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._streams.close()
+        await self._tasks.cancel()
         for subscription in list(self._subscriptions):
             subscription.close()
         self._notify_changed()
@@ -392,19 +343,21 @@ class Cluster:
         """Take one port number for both TCP and UDP."""
         config = self.config
         for attempt in range(PORT_ATTEMPTS):
-            server = await asyncio.start_server(self._on_connection, config.bind, config.port)
-            port = int(server.sockets[0].getsockname()[1])
+            port = await self._streams.listen(config.bind, config.port)
             try:
                 await self._datagrams.open(config.bind, port)
             except OSError:
-                server.close()
-                await server.wait_closed()
+                await self._streams.stop_listening()
                 if config.port or attempt == PORT_ATTEMPTS - 1:
                     raise
             else:
-                self._server = server
                 break
         return port
+
+    def _accept(self, address: Address) -> Exchange | None:
+        if self._node is None or self._closed:
+            return None
+        return self._node.accept(address, self._clock())
 
     async def _resolve(self, addresses: Sequence[str], errors: list[str]) -> list[Address]:
         loop = asyncio.get_running_loop()
@@ -429,16 +382,6 @@ class Cluster:
         if not exchange.done:
             exchange.on_done(finished)
             await done
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("a task of the gossip driver ended", exc_info=error)
 
     async def _receive(self) -> None:
         try:
@@ -473,7 +416,7 @@ class Cluster:
             if packets := node.take_packets():
                 self._datagrams.send(packets)
             for exchange in node.take_dials():
-                self._spawn(self._dial(exchange))
+                self._streams.dial(exchange)
             self._publish(node)
         except Exception:  # a bug; neither the task that receives nor the timers may end with it
             logger.critical("a turn of the gossip driver failed", exc_info=True)
@@ -527,76 +470,3 @@ class Cluster:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-    # Exchanges
-
-    async def _dial(self, exchange: Exchange) -> None:
-        ip, port = exchange.address
-        try:
-            async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
-                reader, writer = await asyncio.open_connection(ip, port)
-        except ConnectionRefusedError:
-            exchange.refuse(self._clock())
-            self._wake()
-            return
-        except OSError as error:  # TimeoutError is one of them
-            exchange.fail(str(error) or "timed out", self._clock())
-            self._wake()
-            return
-        exchange.connected(self._clock())
-        await self._converse(exchange, reader, writer)
-
-    async def _on_connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        exchange = None
-        if self._node is not None and not self._closed:
-            ip, port = writer.get_extra_info("peername")[:2]
-            exchange = self._node.accept((ip, port), self._clock())
-        if exchange is None:
-            writer.transport.abort()
-            return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - the server runs each connection in a task
-        self._tasks.add(task)
-        try:
-            await self._converse(exchange, reader, writer)
-        except asyncio.CancelledError:
-            return  # closing; the server's own callback would report it
-        finally:
-            self._tasks.discard(task)
-
-    async def _converse(
-        self, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        try:
-            while True:
-                if data := exchange.data_to_send():
-                    writer.write(data)
-                    async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
-                        await writer.drain()
-                if exchange.done:
-                    break
-                if exchange.busy:
-                    exchange.work(self._clock())
-                    await asyncio.sleep(0)
-                    continue
-                async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
-                    data = await reader.read(READ_SIZE)
-                if data:
-                    exchange.receive_data(data, self._clock())
-                else:
-                    exchange.receive_eof(self._clock())
-                self._wake()
-        except TimeoutError:
-            exchange.handle_timeout(self._clock())
-        except OSError as error:
-            exchange.fail(str(error), self._clock())
-        finally:
-            if not exchange.done:
-                exchange.fail("the node is closing", self._clock())
-            self._wake()
-            if exchange.error is None:
-                writer.close()
-            else:
-                writer.transport.abort()

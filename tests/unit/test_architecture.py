@@ -2,7 +2,7 @@
 
     5   agent.cli, agent.run, agent.http, agent.commands
     4   the rest of agent                            asyncio
-    3   gossip, gossip.aio, gossip.datagrams         asyncio, sockets; and simulations beside it
+    3   gossip itself: gossip.aio, gossip.streams …  asyncio, sockets; and simulations beside it
     2   gossip.serf, gossip.events                   pure
     1   gossip.swim                                  pure
     0   gossip.wire, config, errors                  pure
@@ -44,7 +44,7 @@ ONLY_IN = {  # within gossip
     "msgpack": {"gossip.wire.codec"},
     "cryptography": {"gossip.wire.keyring"},
     "re2": {"gossip.serf.queries"},
-    "asyncio_dgram": {"gossip.datagrams", "gossip.aio"},
+    "asyncio_dgram": {"gossip.datagrams"},
 }
 LAZY = {"cryptography", "re2"}
 """Imported at first use only: most nodes do without, and starting up is faster."""

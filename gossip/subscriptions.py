@@ -1,0 +1,61 @@
+"""Subscriptions: events for consumers that may be slow, bounded, with a mark where some were lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gossip.events import Event, Gap
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["Subscription"]
+
+
+class Subscription:
+    """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
+
+    It ends when the cluster is closed or `close` is called.
+    """
+
+    def __init__(self, limit: int, on_close: Callable[[Subscription], None]) -> None:
+        self._limit = limit
+        self._on_close = on_close
+        self._items: deque[Event | Gap] = deque()
+        self._missed = 0
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[Event | Gap]:
+        return self
+
+    async def __anext__(self) -> Event | Gap:
+        while not self._items and not self._missed:
+            if self._closed:
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        if self._items:
+            return self._items.popleft()
+        missed, self._missed = self._missed, 0
+        return Gap(missed)
+
+    def close(self) -> None:
+        """End the iteration after what is queued."""
+        if not self._closed:
+            self._closed = True
+            self._ready.set()
+            self._on_close(self)
+
+    def publish(self, event: Event) -> None:
+        """Queue an event, or count it as missed while the consumer is too far behind."""
+        if len(self._items) >= self._limit:
+            self._missed += 1
+        else:
+            if self._missed:
+                self._items.append(Gap(self._missed))
+                self._missed = 0
+            self._items.append(event)
+        self._ready.set()

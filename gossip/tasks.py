@@ -1,0 +1,46 @@
+"""Tasks: background work that belongs to one owner, ends with it, and never fails unseen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Coroutine
+
+__all__ = ["Tasks"]
+
+
+class Tasks:
+    """The running tasks of one owner.
+
+    Args:
+        logger: where a task that ended with an error is reported; nobody else would wait for it.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something until it ends by itself or `cancel` is called."""
+        return self.adopt(asyncio.create_task(work))
+
+    def adopt(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Take over a task that somebody else started."""
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def cancel(self) -> None:
+        """End all of them; they have ended when this returns."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._logger.critical("a task in the background ended", exc_info=error)

@@ -15,24 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from gossip.errors import LimitError, WireError
+from gossip.errors import WireError
 from gossip.events import Event, Member, MemberStatus
 from gossip.serf.coalesce import Coalescer
 from gossip.serf.intents import Intent, RecentIntents
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
-from gossip.serf.pacing import EventPacer
 from gossip.serf.queries import Queries
-from gossip.serf.repair import (
-    PATIENCE,
-    PATIENCE_TICKS,
-    EventRepair,
-    MemberRepair,
-    Requests,
-)
-from gossip.serf.ring import EventRing, Verdict
+from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
+from gossip.serf.ring import EventRing
 from gossip.serf.tags import encode_own_tags, is_our_kind
+from gossip.serf.user_events import UserEvents
 from gossip.swim.clock import LocalClock
 from gossip.swim.members import NodeInfo, Record, Status
 from gossip.swim.membership import Membership, own_versions
@@ -122,7 +116,6 @@ class Node:
         self.query_clock = LamportClock(config.max_ltime_jump)
         self.intents = RecentIntents(config.recent_intent_timeout)
         self.ring = EventRing(config.event_buffer)
-        self._pacer = EventPacer(self.event_clock, config.event_buffer)
         vsn = own_versions(config.protocol_version)
         self.membership = Membership(
             config,
@@ -143,19 +136,13 @@ class Node:
                 self.membership.timers,
                 self._events.append,
             ).offer
-        self._notify = emit
+        self.notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
         self.queries = Queries(self)
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)
-        self._repair = EventRepair(
-            self.ring,
-            self.event_clock,
-            self.membership.timers,
-            requests,
-            self._patience,
-        )
+        self._user_events = UserEvents(self, requests)
         self._member_repair = MemberRepair(
-            self._is_missing, self.membership.timers, requests, self._patience
+            self._is_missing, self.membership.timers, requests, self.patience
         )
         self._departure: Departure | None = None
         now = self.enter(now)
@@ -246,7 +233,7 @@ class Node:
         intent = LeaveIntent(self.member_clock.increment(), name, prune=prune)
         self.apply_intent(intent, now)
         if self.membership.table.alive > 1:
-            self._broadcast(
+            self.broadcast(
                 self.membership.dissemination.intents, intent.encode(), None, now, on_told=on_told
             )
         elif on_told is not None:
@@ -255,7 +242,7 @@ class Node:
 
     def event_pause(self, now: float) -> float:
         """Seconds to wait before the next `user_event`, so that no node finds it too old; mostly 0."""
-        return self._pacer.pause(self.enter(now))
+        return self._user_events.pause(self.enter(now))
 
     def user_event(self, name: str, payload: bytes, now: float, *, coalesce: bool = True) -> int:
         """Fire a user event; returns its Lamport time.
@@ -263,21 +250,7 @@ class Node:
         Raises:
             LimitError: it is too large; the clock has not moved.
         """
-        event = UserEvent(self.event_clock.time, name, payload, coalesce)
-        limit = self.config.user_event_size_limit
-        size = len(name.encode("utf-8", "surrogateescape")) + len(payload)
-        if size > limit:
-            raise LimitError(f"user event of {size} bytes exceeds the limit of {limit} bytes")
-        encoded = event.encode()
-        if len(encoded) > limit:
-            raise LimitError(
-                f"user event of {len(encoded)} bytes, encoded, exceeds the limit of {limit} bytes"
-            )
-        now = self.enter(now)
-        self.event_clock.increment()
-        self._receive_event(event, now)
-        self._broadcast(self.membership.dissemination.events, encoded, None, now)
-        return event.ltime
+        return self._user_events.fire(name, payload, self.enter(now), coalesce=coalesce)
 
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Change our tags; every member sees an update.
@@ -350,16 +323,13 @@ class Node:
         queues = self.membership.dissemination
         match message:
             case UserEvent():
-                if self._witness(self.event_clock, message.ltime) and self._receive_event(
-                    message, now
-                ):
-                    self._broadcast(queues.events, data, source, now)
+                self._user_events.receive(message, data, source, now)
             case JoinIntent() | LeaveIntent():
                 if self._receive_intent(message, now):
-                    self._broadcast(queues.intents, data, source, now)
+                    self.broadcast(queues.intents, data, source, now)
             case Query():
-                if self._witness(self.query_clock, message.ltime) and self.queries.receive(message):
-                    self._broadcast(queues.queries, data, source, now)
+                if self.witness(self.query_clock, message.ltime) and self.queries.receive(message):
+                    self.broadcast(queues.queries, data, source, now)
             case Relay():
                 self.queries.forward(message)
             case QueryResponse():
@@ -393,12 +363,9 @@ class Node:
             (self.event_clock, state.event_ltime),
             (self.query_clock, state.query_ltime),
         )
-        if all(seen <= 0 or self._witness(clock, seen - 1) for clock, seen in clocks):
+        if all(seen <= 0 or self.witness(clock, seen - 1) for clock, seen in clocks):
             self._merge_intents(state, now)
-            if join and ignore_old:
-                self.ring.min_time = max(self.ring.min_time, state.event_ltime)
-                self._repair.forget_before(state.event_ltime)
-            self._merge_events(state, now)
+            self._user_events.merge(state, now, ignore_old=join and ignore_old)
 
     def ack_payload(self) -> bytes:
         """Nothing rides on our acks until there are coordinates."""
@@ -433,12 +400,12 @@ class Node:
         return True
 
     def _receive_intent(self, intent: Intent, now: float) -> bool:
-        return self._witness(self.member_clock, intent.ltime) and self.apply_intent(intent, now)
+        return self.witness(self.member_clock, intent.ltime) and self.apply_intent(intent, now)
 
     def _broadcast_join(self, now: float) -> None:
         intent = JoinIntent(self.member_clock.increment(), self.config.name)
         self.apply_intent(intent, now)
-        self._broadcast(self.membership.dissemination.intents, intent.encode(), None, now)
+        self.broadcast(self.membership.dissemination.intents, intent.encode(), None, now)
 
     def _prune(self, member: SerfMember, now: float) -> None:
         if member.status is not MemberStatus.LEAVING:
@@ -464,27 +431,11 @@ class Node:
             if name not in left:
                 self._receive_intent(JoinIntent(ltime, name), now)
 
-    # User events
-
-    def _merge_events(self, state: StateSync, now: float) -> None:
-        for ltime, events in state.events:
-            for name, payload in events:
-                if self._witness(self.event_clock, ltime):
-                    self._receive_event(UserEvent(ltime, name, payload, coalesce=False), now)
-
-    def _receive_event(self, event: UserEvent, now: float) -> bool:
-        verdict = self.ring.offer(event, self.event_clock.time)
-        if verdict is Verdict.NEW:
-            self._repair.received(event.ltime, now)
-            self._notify(event, now)
-            return True
-        self.stats[f"events_{verdict.value}"] += 1
-        return False
-
     def _is_missing(self, name: str) -> bool:
         return self.members.get(name) is None and isinstance(self.intents.get(name), JoinIntent)
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
+        """Seconds that gossip has to bring what is missing before a member is asked."""
         return PATIENCE if self.only_our_kind() else PATIENCE_TICKS * self.config.gossip_interval
 
     # Shared
@@ -497,7 +448,8 @@ class Node:
             if record.status <= Status.SUSPECT
         )
 
-    def _witness(self, clock: LamportClock, seen: int) -> bool:
+    def witness(self, clock: LamportClock, seen: int) -> bool:
+        """Move a clock past a time that was seen; False when it is too far ahead to be true."""
         if clock.witness(seen):
             return True
         self.stats["ltimes_refused"] += 1
@@ -506,7 +458,7 @@ class Node:
         )
         return False
 
-    def _broadcast(
+    def broadcast(
         self,
         queue: TransmitQueue,
         message: bytes,
@@ -514,6 +466,15 @@ class Node:
         now: float,
         on_told: Callable[[float], None] | None = None,
     ) -> None:
+        """Queue a Serf message for everybody.
+
+        Args:
+            queue: one of the dissemination's.
+            message: its bytes, with the Serf type byte.
+            source: who sent it and so has it; None for our own.
+            now: local time.
+            on_told: called when all its copies are sent.
+        """
         packet = USER + message
         if not self.membership.broadcast_fits(packet):
             self.stats["broadcasts_too_large"] += 1  # push/pull carries what gossip cannot

@@ -25,6 +25,7 @@ from agent.events import (
     is_for_us,
     new_event,
 )
+from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.seeds import Seeds
 from gossip.aio import Cluster
@@ -72,17 +73,27 @@ class Agent:
         config: its settings.
         node_id: its UUID, see `agent.node_id.ensure_node_id`.
         pool: settings of the LAN pool; None takes those that `config` gives.
+        logs: what watchers of the log see; None shows them nothing.
 
     Attributes:
+        logs: the recent lines of the log, and those to come.
         events: the recent user events.
         http_port: of the HTTP interface, which sets it when the system chose one.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
-    def __init__(self, config: AgentConfig, node_id: str, *, pool: Config | None = None) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        node_id: str,
+        *,
+        pool: Config | None = None,
+        logs: LogStream | None = None,
+    ) -> None:
         self.config = config
         self.node_id = node_id
         self.events = EventBuffer()
+        self.logs = logs or LogStream()
         self.http_port = config.ports.http
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.cluster = Cluster(pool or config.gossip_config(node_id), admit=self._admit)

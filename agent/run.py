@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from agent.agent import Agent
 from agent.http.app import HttpServer
-from agent.logs import LogHandler, Value, level_of, quiet_loop, set_up
+from agent.logs import LogHandler, Value, quiet_loop, set_up
 from agent.node_id import ensure_node_id
 from agent.version import REVISION, VERSION
 from gossip.errors import ConfigError, GossipError
@@ -80,7 +80,7 @@ class _Process:
         self._config = config
         self._handler = handler
         self._reload = reload
-        self._agent = Agent(config, node_id)
+        self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
@@ -166,7 +166,7 @@ class _Process:
             return
         try:
             config = self._reload()
-            logging.getLogger().setLevel(level_of(config.log_level))
+            self._handler.set_level(config.log_level)
         except (GossipError, ValueError) as error:
             log.error("configuration not read again error=%s", Value(error))
             return

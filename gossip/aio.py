@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
-from gossip.events import Member, MemberStatus
+from gossip.events import Event, Member, MemberStatus
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.streams import Streams
@@ -95,7 +95,7 @@ class Cluster:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[Subscription[Event]] = []
         self._changed: list[asyncio.Future[None]] = []
         self._published_version = 0
         self._log_minute_ends = 0.0
@@ -296,7 +296,7 @@ class Cluster:
                     self._changed.remove(waiter)
         return self.members_version
 
-    def subscribe(self, *, limit: int = 1024) -> Subscription:
+    def subscribe(self, *, limit: int = 1024) -> Subscription[Event]:
         """Membership changes and user events from now on.
 
         Args:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 from agent.http.errors import HttpError
 from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
+from agent.log_stream import LogEntry, lost
+from agent.logs import level_of
 from agent.version import REVISION, VERSION
+from gossip.events import Gap
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
     from agent.agent import Description
     from agent.config import AgentConfig
+    from agent.log_stream import LogStream
     from gossip.events import Member
 
 __all__ = ["render_member", "routes"]
@@ -33,6 +39,7 @@ def routes() -> tuple[Route, ...]:
         Route("/v1/agent/join/", Methods.CONTROL, join),
         Route("/v1/agent/force-leave/", Methods.CONTROL, force_leave),
         Route("/v1/agent/leave", Methods.UPDATE, leave),
+        Route("/v1/agent/monitor", Methods.READ, monitor),
     )
 
 
@@ -88,6 +95,24 @@ async def leave(call: Call) -> Reply:
     """Leave the pool gracefully; the process ends after the answer."""
     await call.agent.leave()
     return Reply()
+
+
+async def monitor(call: Call) -> Reply:
+    """Send the log as it is written, from ``?loglevel=`` up; ``?logjson`` gives a JSON object per line."""
+    try:
+        level = level_of(call.get("loglevel") or "INFO")
+    except ValueError as error:
+        raise HttpError(400, str(error)) from None
+    show = LogEntry.json_line if call.has("logjson") else LogEntry.line
+    return Reply(lines=_watch(call.agent.logs, level, show))
+
+
+async def _watch(
+    logs: LogStream, level: int, show: Callable[[LogEntry], str]
+) -> AsyncGenerator[str]:
+    with logs.watch(level) as watcher:
+        async for entry in watcher:
+            yield lost(entry, show) if isinstance(entry, Gap) else show(entry)
 
 
 def render_member(member: Member) -> dict[str, Any]:

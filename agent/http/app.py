@@ -8,6 +8,7 @@ answer leaves through `_respond`, so none lacks the headers that browsers are to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -21,7 +22,7 @@ from agent.http import event as event_routes
 from agent.http import status as status_routes
 from agent.http._aiohttp import BaseRequest, RequestHandler, Response, Server, StreamResponse
 from agent.http.access_log import log_access, redact
-from agent.http.answers import BASE_HEADERS, TEXT, Renderer, send_in_pieces
+from agent.http.answers import BASE_HEADERS, TEXT, Renderer, send_in_pieces, send_lines
 from agent.http.errors import HttpError
 from agent.http.gate import Gate, GateLimits
 from agent.http.guard import Guard
@@ -30,6 +31,8 @@ from agent.http.routing import NOTHING, Call, Methods, Reply, Route, Router, Tar
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from agent.agent import Agent
 
 __all__ = ["HttpServer"]
@@ -168,7 +171,7 @@ class HttpServer:
         finally:
             connection.request_ends(last=last)
 
-    async def _answer(self, request: BaseRequest) -> Response:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         try:
             return await self._dispatch(request)
         except HttpError as error:
@@ -177,13 +180,15 @@ class HttpServer:
             return self._respond(429, str(error).encode(), {"Retry-After": "1"})
         except GossipError as error:
             return self._respond(500, str(error).encode("utf-8", "replace"))
+        except ConnectionError:
+            raise  # the client went while it was being answered
         except Exception:
             log.exception(
                 "request failed method=%s url=%s", request.method, redact(request.raw_path)
             )
             return self._respond(500, b"Internal error")
 
-    async def _dispatch(self, request: BaseRequest) -> Response:
+    async def _dispatch(self, request: BaseRequest) -> StreamResponse:
         local = request.get_extra_info("sockname")
         local_ip = local[0] if isinstance(local, tuple) else None
         self._guard.check_host(request.headers.get("Host"), local_ip)
@@ -205,6 +210,8 @@ class HttpServer:
             log.warning("a client sends its token in the URL, where logs and proxies keep it")
         call = Call(self._agent, rest, parameters, self._body_reader(request), request.headers)
         reply = await self._run(route, call)
+        if reply.lines is not None:
+            return await self._send_lines(request, reply.lines)
         if reply.data is NOTHING:
             return self._respond(200, reply.text.encode(), reply.headers)
         pretty = self._agent.config.dev or "pretty" in parameters
@@ -222,6 +229,12 @@ class HttpServer:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
+
+    async def _send_lines(self, request: BaseRequest, lines: AsyncGenerator[str]) -> StreamResponse:
+        """Answer for as long as the client stays; it takes one of the places for blocking queries."""
+        async with contextlib.aclosing(lines):
+            with self.gate.blocking_slot():
+                return await send_lines(request, {**self._headers, "Content-Type": TEXT}, lines)
 
     def _respond(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> Response:
         merged = {**self._headers, "Content-Type": TEXT, **(headers or {})}

@@ -109,39 +109,16 @@ def new_event(
 
 def encode_event(event: UserEvent) -> bytes:
     """The payload of the Serf event that carries `event`; its Lamport time travels outside."""
-    fields: list[bytes] = []
-    for key, value in (
-        ("ID", event.id),
-        ("n", event.name),
-        ("nf", event.node_filter),
-        ("p", event.payload),
-        ("sf", event.service_filter),
-        ("tf", event.tag_filter),
-    ):
-        if value or key in {"ID", "n"}:
-            fields += (_pack_text(key), _pack_bytes(value) if key == "p" else _pack_text(value))
-    fields += (_pack_text("v"), bytes([event.version]))
-    return bytes([0x80 | len(fields) // 2]) + b"".join(fields)
-
-
-def _pack_text(value: str | bytes) -> bytes:
-    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    if len(data) < 32:
-        return bytes([0xA0 | len(data)]) + data
-    return _sized(0xD9, data)
-
-
-def _pack_bytes(value: str | bytes) -> bytes:
-    assert isinstance(value, bytes)  # noqa: S101 - the payload is the only caller
-    return _sized(0xC4, value)
-
-
-def _sized(family: int, data: bytes) -> bytes:
-    """Length and data in one of msgpack's families of 8, 16 and 32 bits."""
-    for offset, width in enumerate((1, 2, 4)):
-        if len(data) < 1 << (8 * width):
-            return bytes([family + offset]) + len(data).to_bytes(width) + data
-    raise LimitError(f"{len(data)} bytes exceed what an event can carry")
+    fields = {
+        "ID": event.id,
+        "n": event.name,
+        "nf": event.node_filter,
+        "p": event.payload,
+        "sf": event.service_filter,
+        "tf": event.tag_filter,
+    }
+    kept = {key: value for key, value in fields.items() if value or key in {"ID", "n"}}
+    return codec.pack_current(kept | {"v": event.version})
 
 
 def decode_event(payload: bytes, ltime: int) -> UserEvent:

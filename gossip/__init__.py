@@ -19,6 +19,7 @@ from gossip.events import (
     MemberUpdated,
     UserEvent,
 )
+from gossip.serf.coordinates import Coordinate, distance
 
 if TYPE_CHECKING:
     from gossip.aio import Cluster, Subscription
@@ -27,6 +28,7 @@ __all__ = [
     "Cluster",
     "Config",
     "ConfigError",
+    "Coordinate",
     "Event",
     "Gap",
     "GossipError",
@@ -42,6 +44,7 @@ __all__ = [
     "Subscription",
     "UserEvent",
     "WireError",
+    "distance",
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import TYPE_CHECKING, Any
 
 from agent.http.errors import HttpError
@@ -11,6 +9,7 @@ from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
 from agent.log_stream import LogEntry, lost
 from agent.logs import level_of
+from agent.runtime import runtime_stats
 from agent.version import REVISION, VERSION
 from gossip.events import Gap
 
@@ -200,12 +199,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
         "consul": _consul_stats(config, description.leader, description.member),
         "raft": {},
-        "runtime": {
-            "arch": platform.machine(),
-            "cpu_count": str(os.cpu_count() or 1),
-            "os": platform.system().lower(),
-            "version": f"python{platform.python_version()}",
-        },
+        "runtime": runtime_stats(),
         "serf_lan": description.pool,
         "serf_wan": {},
     }

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +26,7 @@ from agent.http.gate import Gate, GateLimits
 from agent.http.guard import Guard
 from agent.http.query import parse_parameters
 from agent.http.routing import NOTHING, Call, Methods, Reply, Route, Router, Target
+from agent.listeners import listen_tcp, listen_unix, remove_socket
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ __all__ = ["HttpServer"]
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 512
-SEND_BUFFER = 64 * 1024
-"""Bytes that the kernel takes of an answer; the rest stays where we see whether it is read."""
 LINGER = 2.0
 """Seconds for which the rest of a refused body is taken, so that the answer gets through."""
 _SHUTDOWN_TIMEOUT = 1.0  # for answers that are on their way when the server stops
@@ -101,9 +97,12 @@ class HttpServer:
         try:
             for bind in self._agent.config.http_binds:
                 if bind.startswith("unix://"):
-                    await self._listen_unix(Path(bind.removeprefix("unix://")))
+                    path = Path(bind.removeprefix("unix://"))
+                    sock = listen_unix(path)
+                    self._sockets.append(path)
+                    self._listeners.append(await loop.create_unix_server(self.gate, sock=sock))
                     continue
-                sock = _tcp_socket(bind, self._agent.config.ports.http)
+                sock = listen_tcp(bind, self._agent.config.ports.http)
                 self._listeners.append(await loop.create_server(self.gate, sock=sock))
                 self.addresses.append(sock.getsockname()[:2])
                 self._agent.http_port = self.addresses[0][1]
@@ -111,24 +110,12 @@ class HttpServer:
             await self.close()
             raise
 
-    async def _listen_unix(self, path: Path) -> None:
-        _remove_socket(path)
-        mask = os.umask(0o177)  # the socket is never, not for a moment, open to others
-        try:
-            listener = await asyncio.get_running_loop().create_unix_server(
-                self.gate, path, backlog=BACKLOG
-            )
-        finally:
-            os.umask(mask)
-        self._listeners.append(listener)
-        self._sockets.append(path)
-
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left."""
         for listener in self._listeners:
             listener.close()
         for path in self._sockets:
-            _remove_socket(path)
+            remove_socket(path)
         if self._writes:
             await asyncio.wait(self._writes, timeout=_SHUTDOWN_TIMEOUT)
         self.gate.cancel_blocked()
@@ -309,14 +296,6 @@ class _Protocol(RequestHandler):
         return self._http.respond_to_garbage(status, message or "")
 
 
-def _tcp_socket(ip: str, port: int) -> socket.socket:
-    """A listening socket whose connections keep little in the kernel."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.create_server((ip, port), family=family, backlog=BACKLOG)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    return sock
-
-
 def _remote(request: BaseRequest) -> str | None:
     """The client's IP address, or None on a Unix socket, which its permissions protect."""
     peer = request.get_extra_info("peername")
@@ -327,12 +306,6 @@ def _own_names(agent: Agent) -> list[str]:
     config = agent.config
     names = [*config.http_binds, config.advertise_addr, *config.http_config.allow_hosts]
     return [name for name in names if name and not name.startswith("unix://")]
-
-
-def _remove_socket(path: Path) -> None:
-    """Take away what a process that was killed left behind, and nothing but a socket."""
-    if path.is_socket():
-        path.unlink()
 
 
 def _too_large(limit: int) -> HttpError:

@@ -39,18 +39,22 @@ AUTH_REQUIRED: Final = "Authentication required"
 KEY_COMMANDS: Final = frozenset({"install-key", "use-key", "remove-key"})
 STREAMS: Final = frozenset({"stream", "monitor", "query"})
 """Commands whose answer is followed by records."""
-REQUESTS_WITH_BODY: Final = KEY_COMMANDS | STREAMS | {
-    "handshake",
-    "auth",
-    "event",
-    "force-leave",
-    "get-coordinate",
-    "join",
-    "members-filtered",
-    "respond",
-    "stop",
-    "tags",
-}
+REQUESTS_WITH_BODY: Final = (
+    KEY_COMMANDS
+    | STREAMS
+    | {
+        "handshake",
+        "auth",
+        "event",
+        "force-leave",
+        "get-coordinate",
+        "join",
+        "members-filtered",
+        "respond",
+        "stop",
+        "tags",
+    }
+)
 ANSWERS_WITH_BODY: Final = KEY_COMMANDS | {
     "get-coordinate",
     "join",

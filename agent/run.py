@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.config import AgentConfig
+    from agent.rpc.server import RpcServer
 
 __all__ = ["banner", "run"]
 
@@ -48,7 +49,7 @@ def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None)
     Raises:
         GossipError: it could not start; the text says why.
     """
-    handler = set_up(config.log_level, secrets=[config.encrypt, config.acl_token])
+    handler = set_up(config.log_level, secrets=config.secrets)
     try:
         with _data_dir(config), _pid_file(config.pid_file):
             node_id = ensure_node_id(config)
@@ -82,6 +83,7 @@ class _Process:
         self._reload = reload
         self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
+        self._rpc = _rpc_server(self._agent)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -94,6 +96,8 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
+            if self._rpc is not None:
+                await self._rpc.close()
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -109,6 +113,12 @@ class _Process:
             await self._http.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the HTTP address: {error}") from error
+        if self._rpc is not None:
+            try:
+                await self._rpc.start()
+            except OSError as error:
+                raise ConfigError(f"cannot bind rpc_addr: {error}") from error
+            log.info("serf's RPC listens address=%s", self._rpc.address)
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
 
@@ -171,6 +181,14 @@ class _Process:
             log.error("configuration not read again error=%s", Value(error))
             return
         log.info("configuration read again log_level=%s", config.log_level)
+
+
+def _rpc_server(agent: Agent) -> RpcServer | None:
+    if not agent.config.rpc_addr:
+        return None
+    from agent.rpc.server import RpcServer  # noqa: PLC0415 - few agents have one
+
+    return RpcServer(agent)
 
 
 def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:

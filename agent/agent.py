@@ -30,7 +30,7 @@ from agent.logs import Value
 from agent.seeds import Seeds
 from gossip.aio import Cluster
 from gossip.errors import GossipError, LimitError, WireError
-from gossip.events import Gap, Member, MemberStatus
+from gossip.events import Gap, Member, MemberStatus, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
@@ -299,6 +299,11 @@ class Agent:
                     self._receive_event(event)
                 case Gap():
                     log.warning("events were lost, this agent is too slow missed=%d", event.missed)
+                case QueryReceived():
+                    pass  # whoever registered a handler for it answers
+                case NameConflictLost():
+                    log.error("another node has our name, this agent ends name=%s", event.name)
+                    self._finish(1)
                 case _:
                     log.info(
                         "%s member=%s address=%s",

@@ -299,6 +299,7 @@ class AgentConfig:
             "dead_node_reclaim_time": 30.0,
             "protocol_version": 4,
             "min_queue_depth": 4096,
+            "resolve_name_conflicts": False,
         }
         values |= {f.name: getattr(self.gossip_lan, f.name) for f in fields(GossipLan)}
         return Config.lan(self.node_name, **(values | settings))

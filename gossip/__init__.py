@@ -6,7 +6,14 @@
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from gossip.errors import ConfigError, GossipError, JoinError, LimitError, WireError
+from gossip.errors import (
+    ConfigError,
+    GossipError,
+    JoinError,
+    LimitError,
+    QueryError,
+    WireError,
+)
 from gossip.events import (
     Event,
     Gap,
@@ -17,12 +24,16 @@ from gossip.events import (
     MemberReaped,
     MemberStatus,
     MemberUpdated,
+    NameConflictLost,
+    QueryAck,
+    QueryAnswer,
+    QueryReceived,
     UserEvent,
 )
 from gossip.serf.coordinates import Coordinate, distance
 
 if TYPE_CHECKING:
-    from gossip.aio import Cluster, Subscription
+    from gossip.aio import Cluster, QueryReplies, Subscription
 
 __all__ = [
     "Cluster",
@@ -41,6 +52,12 @@ __all__ = [
     "MemberReaped",
     "MemberStatus",
     "MemberUpdated",
+    "NameConflictLost",
+    "QueryAck",
+    "QueryAnswer",
+    "QueryError",
+    "QueryReceived",
+    "QueryReplies",
     "Subscription",
     "UserEvent",
     "WireError",
@@ -49,7 +66,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Cluster", "Subscription"}:
+    if name in {"Cluster", "QueryReplies", "Subscription"}:
         from gossip import aio  # noqa: PLC0415 - see above
 
         return getattr(aio, name)

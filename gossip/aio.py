@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Self
 from gossip.changes import Changes
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
-from gossip.events import Event, Member, MemberStatus
+from gossip.events import Event, Member, MemberStatus, QueryReceived
+from gossip.queries import QueryHandlers, QueryReplies
+from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.streams import Streams
@@ -37,11 +39,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gossip.config import Config
+    from gossip.queries import QueryHandler
     from gossip.serf.coordinates import Coordinate
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Cluster", "Subscription"]
+__all__ = ["Cluster", "QueryReplies", "Subscription"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +101,7 @@ class Cluster:
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription[Event]] = []
+        self._handlers = QueryHandlers(self.respond, self._clock, self._stats)
         self._members_changes = Changes(lambda: self.members_version)
         self._coordinates_changes = Changes(lambda: self.coordinates_version)
         self._log_minute_ends = 0.0
@@ -105,6 +109,8 @@ class Cluster:
         self._left: asyncio.Future[None] | None = None
         self._firing = asyncio.Lock()
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     # Life
 
@@ -128,6 +134,7 @@ class Cluster:
             ConfigError: an address or a tag is not usable.
         """
         keyring = self._keyring()
+        self._ended = asyncio.get_running_loop().create_future()
         try:
             port = await self._bind()
             advertise = self.config.advertise or self._own_ip()
@@ -156,10 +163,26 @@ class Cluster:
         self._datagrams.close()
         await self._streams.close()
         await self._tasks.cancel()
+        await self._handlers.close()
+        if self._node is not None:
+            self._node.close_queries(self._clock())
         for subscription in list(self._subscriptions):
             subscription.close()
         self._members_changes.close()
         self._coordinates_changes.close()
+        for future in (self._left, self._ended):
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    @property
+    def closed(self) -> asyncio.Future[None]:
+        """Done once the cluster has ended: by `close`, or of itself when it lost its name.
+
+        The latter is told by a `NameConflictLost`. Shield it before cancelling what waits for it.
+        """
+        if self._ended is None:
+            raise GossipError("the cluster has not been started")
+        return self._ended
 
     @property
     def local_address(self) -> Address:
@@ -212,6 +235,8 @@ class Cluster:
 
         Cancelling the call does not stop the leave.
         """
+        if self._closed:
+            return
         self.node.leave(self._clock())
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
@@ -259,6 +284,68 @@ class Cluster:
             ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
         self._wake()
         return ltime
+
+    def query(
+        self,
+        name: str,
+        payload: bytes = b"",
+        *,
+        nodes: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        request_ack: bool = False,
+        relay_factor: int = 0,
+        timeout: float | None = None,
+    ) -> QueryReplies:
+        """Ask the members; their replies can be iterated until the deadline. We are asked too.
+
+        Args:
+            name: tells the members which handler is meant; ``_serf_...`` are the protocol's own.
+            payload: for that handler.
+            nodes: names of the members that are asked; empty for all.
+            tags: expressions (RE2, not anchored) that the tags of those asked have to match.
+            request_ack: everybody asked also says at once that the query has arrived.
+            relay_factor: each reply comes through so many other members too.
+            timeout: seconds to wait for replies; None for Serf's default, 3.2 for up to 9 members.
+
+        Raises:
+            LimitError: encoded it is too large, or 256 queries are open; nothing was sent.
+        """
+        question = Question(name, payload, nodes, tags, request_ack, relay_factor, timeout)
+        replies = QueryReplies(self._stats)
+        node = self.node
+        collector = node.query(
+            question, self._clock(), on_reply=replies.receive, on_closed=replies.ended
+        )
+
+        def close() -> None:
+            node.close_query(collector, self._clock())
+
+        replies.opened(node.driver_time(collector.deadline), close)
+        self._wake()
+        return replies
+
+    async def respond(self, query: QueryReceived, payload: bytes) -> None:
+        """Answer a query that a subscription gave.
+
+        Raises:
+            LimitError: encoded the answer exceeds the limit; a smaller one may be tried.
+            QueryError: the deadline has passed, or it has been answered.
+        """
+        self.node.respond(query, payload, self._clock())
+        self._wake()
+
+    def on_query(self, name: str, handler: QueryHandler) -> None:
+        """Answer queries of that name with what a function returns, or not when that is None.
+
+        Args:
+            name: of the queries; a second handler for it replaces the first.
+            handler: a coroutine function, or a plain one, which may block: it runs in a thread, and
+                must not touch the cluster from there. What it raises is logged.
+
+        Raises:
+            GossipError: the name belongs to the protocol.
+        """
+        self._handlers.register(name, handler)
 
     async def set_tags(self, tags: Mapping[str, str]) -> None:
         """Change our tags.
@@ -447,7 +534,7 @@ class Cluster:
             logger.critical("a turn of the gossip driver failed", exc_info=True)
         if self._inbox:
             self._wake()
-        else:
+        elif not self._closed:
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -470,12 +557,16 @@ class Cluster:
         for event in node.take_events():
             for subscription in self._subscriptions:
                 subscription.publish(event)
+            if isinstance(event, QueryReceived):
+                self._handlers.receive(event)
         if notices := node.take_notices():
             self._log(notices)
         self._members_changes.check()
         self._coordinates_changes.check()
         if node.lifecycle is Lifecycle.LEFT and self._left and not self._left.done():
             self._left.set_result(None)
+        if node.lifecycle is Lifecycle.LOST_NAME and self._closing is None:
+            self._closing = asyncio.create_task(self.close())
 
     def _log(self, notices: list[str]) -> None:
         """Write notices, but not as many as somebody may provoke."""

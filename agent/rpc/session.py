@@ -15,7 +15,7 @@ import hmac
 import logging
 from typing import TYPE_CHECKING, Any
 
-from agent.rpc import commands, streams
+from agent.rpc import commands, queries, streams
 from agent.rpc.errors import RpcError
 from gossip.errors import GossipError, WireError
 from gossip.tasks import Tasks
@@ -45,6 +45,7 @@ STREAM_EXISTS = "Stream with given sequence exists"
 
 COMMANDS: Mapping[str, Callable[[Session, Request], Awaitable[Mapping[str, Any] | None]]] = {
     **commands.COMMANDS,
+    **queries.COMMANDS,
     **streams.COMMANDS,
 }
 """What an admitted client may ask for."""
@@ -67,6 +68,7 @@ class Session:
     Attributes:
         streams: what runs for a request, by its number.
         monitor: the number of the request that watches the log.
+        pending: the queries that the client may answer.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Session:
         self.stats = stats
         self.streams: dict[int, asyncio.Task[None]] = {}
         self.monitor: int | None = None
+        self.pending = queries.PendingQueries()
         self._write = write
         self._stage = _Stage.CONNECTED
         self._tasks = Tasks(log)

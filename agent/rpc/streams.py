@@ -17,21 +17,27 @@ from agent.rpc.errors import RpcError
 from gossip.events import (
     Event,
     Gap,
+    MemberEvent,
     MemberFailed,
     MemberJoined,
     MemberLeft,
     MemberReaped,
     MemberUpdated,
+    NameConflictLost,
+    QueryReceived,
     UserEvent,
 )
 from gossip.wire.codec import text, u64
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from agent.rpc.session import Session
     from gossip.subscriptions import Subscription
     from gossip.wire.rpc import Request
+
+    _Shown: TypeAlias = MemberEvent | UserEvent | QueryReceived
 
 __all__ = ["COMMANDS", "Filter", "parse_filters"]
 
@@ -96,32 +102,51 @@ async def _send_events(
 ) -> None:
     try:
         async for event in subscription:
+            if isinstance(event, NameConflictLost):
+                continue  # the cluster ends with it, and so does this
             if isinstance(event, Gap):
                 session.stats["rpc_events_dropped"] += event.missed
                 log.warning("a client is too slow for its events dropped=%d", event.missed)
                 continue
-            kind, name, record = _record(event)
+            kind, name = _kind_of(event)
             if any(f.takes(kind, name) for f in filters):
-                await session.send(seq, record)
+                await session.send(seq, _record(event, kind, session))
     finally:
         subscription.close()
 
 
-def _record(event: Event) -> tuple[str, str, Mapping[str, Any]]:
-    """Kind and name of an event, and what a client is sent."""
+def _kind_of(event: _Shown) -> tuple[str, str]:
+    """Serf's word for what an event is, and its name if it has one."""
     match event:
         case UserEvent():
-            record = {
+            return "user", event.name
+        case QueryReceived():
+            return "query", event.name
+        case _:
+            return _KINDS[type(event)], ""
+
+
+def _record(event: _Shown, kind: str, session: Session) -> Mapping[str, Any]:
+    """What a client is sent of an event."""
+    match event:
+        case UserEvent():
+            return {
                 "Coalesce": event.coalesce,
-                "Event": "user",
+                "Event": kind,
                 "LTime": event.ltime,
                 "Name": event.name,
                 "Payload": event.payload or None,
             }
-            return "user", event.name, record
+        case QueryReceived():
+            return {
+                "Event": kind,
+                "ID": session.pending.add(event),
+                "LTime": event.ltime,
+                "Name": event.name,
+                "Payload": event.payload or None,
+            }
         case _:
-            kind = _KINDS[type(event)]
-            return kind, "", {"Event": kind, "Members": [render_member(event.member)]}
+            return {"Event": kind, "Members": [render_member(event.member)]}
 
 
 async def monitor(session: Session, request: Request) -> None:

@@ -1,0 +1,117 @@
+"""Agents on loopback with Serf's RPC; every coroutine test runs on asyncio's own loop and on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+import uvloop
+
+from agent.rpc.server import RpcLimits, RpcServer
+from gossip.wire.rpc import encode_request
+from simulations.peers import SerfRpc
+from tests.helpers_agent import TestAgent, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    StartAgent = Callable[..., Awaitable["RpcAgent"]]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@dataclass(slots=True)
+class RpcAgent:
+    """A running agent and its RPC."""
+
+    test_agent: TestAgent
+    rpc: RpcServer
+
+    @property
+    def agent(self) -> Any:
+        return self.test_agent.agent
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.rpc.address.rpartition(":")
+        return host, int(port)
+
+    @property
+    def gossip(self) -> str:
+        return self.test_agent.gossip
+
+    def client(self, **settings: Any) -> SerfRpc:
+        """A connection; ``async with`` shakes hands."""
+        return SerfRpc(self.address, **settings)
+
+    async def raw(self) -> Raw:
+        """A connection that says what it is told."""
+        return Raw(*await asyncio.open_connection(*self.address))
+
+
+class Raw:
+    """Bytes to an agent, and the values that come back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._unpacker = msgpack.Unpacker()
+
+    def send(self, *requests: tuple[Any, ...] | bytes) -> None:
+        """Write requests, each (command, seq) or (command, seq, body), or bytes as they are."""
+        for request in requests:
+            self.writer.write(request if isinstance(request, bytes) else encode_request(*request))
+
+    async def values(self, count: int) -> list[Any]:
+        """The next values."""
+        found: list[Any] = []
+        async with asyncio.timeout(10):
+            while True:
+                for value in self._unpacker:
+                    found.append(value)
+                    if len(found) == count:
+                        return found
+                data = await self.reader.read(65536)
+                assert data, f"the agent hung up after {found}"
+                self._unpacker.feed(data)
+
+    async def ended(self) -> bytes:
+        """What comes until the agent hangs up."""
+        async with asyncio.timeout(10):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@pytest.fixture
+async def start_agent() -> AsyncIterator[StartAgent]:
+    """A function that starts one more agent, stopped with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            name: str = "one", *, limits: RpcLimits | None = None, **settings: Any
+        ) -> RpcAgent:
+            settings.setdefault("rpc_addr", "127.0.0.1:0")
+            test_agent = await stack.enter_async_context(running(name, **settings))
+            rpc = RpcServer(test_agent.agent, limits=limits)
+            await rpc.start()
+            stack.push_async_callback(rpc.close)
+            return RpcAgent(test_agent, rpc)
+
+        yield start
+
+
+@pytest.fixture
+async def one(start_agent: StartAgent) -> RpcAgent:
+    """An agent without a key."""
+    return await start_agent()

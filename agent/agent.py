@@ -85,7 +85,11 @@ class Agent:
         self.events = EventBuffer()
         self.http_port = config.ports.http
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.cluster = Cluster(pool or config.gossip_config(node_id), admit=self._admit)
+        self.cluster = Cluster(
+            pool or config.gossip_config(node_id),
+            admit=self._admit,
+            snapshot=config.snapshot_path("local"),
+        )
         self.seeds = Seeds(
             self.cluster,
             tuple(dict.fromkeys((*config.start_join, *config.retry_join))),
@@ -102,11 +106,11 @@ class Agent:
     # Life
 
     async def start(self) -> None:
-        """Become a pool of one.
+        """Become a pool of one, which looks for the pool that it belonged to when it ran last.
 
         Raises:
             OSError: the gossip address cannot be bound.
-            ConfigError: an address or a tag is not usable.
+            ConfigError: an address, a tag or the snapshot is not usable.
         """
         await self.cluster.start()
         self._tasks.spawn(self._follow_events())

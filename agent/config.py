@@ -176,7 +176,7 @@ class AgentConfig:
     retry_max: int = 0
     """Attempts before the agent gives up with exit code 1; 0 never gives up."""
     rejoin_after_leave: bool = False
-    """Join the members of the snapshot even after a graceful leave."""
+    """Join the members of the last run again even after a graceful leave."""
     encrypt: str = field(default="", repr=False)
     """Base64 of the gossip key; empty sends plain text."""
     encrypt_verify_incoming: bool = True
@@ -230,6 +230,16 @@ class AgentConfig:
         """The configured gossip key, if any; a keyring file takes precedence over it."""
         return (decode_key(self.encrypt),) if self.encrypt else ()
 
+    def snapshot_path(self, pool: str) -> Path | None:
+        """Where the members and clocks of a pool are kept; None when nothing is written to disk.
+
+        Args:
+            pool: ``local`` or ``remote``, which is what Consul calls LAN and WAN here.
+        """
+        if self.dev or not self.data_dir:
+            return None
+        return Path(self.data_dir) / "serf" / f"{pool}.snapshot"
+
     def tags(self, node_id: str) -> dict[str, str]:
         """The member tags that Consul 1.8 gives such an agent in its LAN pool."""
         tags = {
@@ -275,6 +285,7 @@ class AgentConfig:
             "verify_incoming": self.encrypt_verify_incoming,
             "verify_outgoing": self.encrypt_verify_outgoing,
             "reconnect_timeout": self.reconnect_timeout,
+            "rejoin_after_leave": self.rejoin_after_leave,
             "leave_propagate_delay": 3.0,
             "dead_node_reclaim_time": 30.0,
             "protocol_version": 4,

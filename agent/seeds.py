@@ -7,7 +7,8 @@
 
 Serf forgets failed members after a day or three, and then two halves of a pool that were cut from each
 other for longer would stay two pools. So the seeds that are not among the alive members are tried for
-as long as the agent runs: rarely while there is company, soon and then ever more rarely without any.
+as long as the agent runs: rarely while there is company, soon and then ever more rarely without any. The members
+that a snapshot remembers are no seeds: the node itself looks for those, see `gossip.serf.rejoin`.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ class Seeds:
 
     @property
     def isolated(self) -> bool:
-        """No other member is alive, and some should be: seeds do not answer, or members failed."""
+        """No other member is alive, and some should be: seeds or those of the last run, or failed ones."""
         return self._alone() and (
             self._seeking
+            or self._cluster.rejoining
             or any(member.status is MemberStatus.FAILED for member in self._cluster.members())
         )
 

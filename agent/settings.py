@@ -94,7 +94,7 @@ _ALL = (
     Setting("retry_join", Kind.TEXTS, "retry-join", "Address to join at start, tried again until one answers.", "address"),
     Setting("retry_interval", Kind.DURATION, "retry-interval", "Time between attempts to join (default 30s).", "duration"),
     Setting("retry_max", Kind.INT, "retry-max", "Attempts to join before the agent stops; 0 goes on for ever (default 0).", "count"),
-    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Reported only: members are found again through -join and -retry-join."),
+    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Join the members of the last run again even after a graceful leave, which otherwise forgets them."),
     Setting("encrypt", Kind.TEXT, "encrypt", "Gossip key: base64 of 16, 24 or 32 bytes, as `gossip keygen` prints it.", "key", secret=True),
     Setting("encrypt_verify_incoming", Kind.BOOL),
     Setting("encrypt_verify_outgoing", Kind.BOOL),

@@ -25,6 +25,7 @@ from gossip.errors import ConfigError, GossipError, JoinError
 from gossip.events import Member, MemberStatus
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
+from gossip.snapshot_file import SnapshotWriter
 from gossip.streams import Streams
 from gossip.subscriptions import Subscription
 from gossip.tasks import Tasks
@@ -33,6 +34,7 @@ from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from gossip.config import Config
@@ -72,6 +74,8 @@ class Cluster:
     Args:
         config: the pool's settings.
         admit: tells why a member may not be in the pool, or None when it may.
+        snapshot: file that remembers members and clocks, in Serf's format. A node started with it
+            does not deliver again what it has seen, and joins its pool again by itself.
         rng: random choices; None seeds one from the system.
     """
 
@@ -80,6 +84,7 @@ class Cluster:
         config: Config,
         *,
         admit: Callable[[Member], str | None] | None = None,
+        snapshot: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -90,6 +95,8 @@ class Cluster:
         self._datagrams = Datagrams(self._stats)
         self._inbox = Inbox(self._stats)
         self._streams = Streams(self._clock, self._accept, self._wake)
+        self._snapshot_path = snapshot
+        self._snapshot: SnapshotWriter | None = None
         self._node: Node | None = None
         self._next_turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -123,10 +130,15 @@ class Cluster:
 
         Raises:
             OSError: the address cannot be bound.
-            ConfigError: an address or a tag is not usable.
+            ConfigError: an address, a tag or the snapshot is not usable.
         """
         keyring = self._keyring()
         try:
+            if (path := self._snapshot_path) is not None:  # before anything is sent or received
+                rejoin = self.config.rejoin_after_leave
+                self._snapshot = await SnapshotWriter.open(
+                    path, self._stats, rejoin_after_leave=rejoin
+                )
             port = await self._bind()
             advertise = self.config.advertise or self._own_ip()
             self._node = Node(
@@ -138,6 +150,7 @@ class Cluster:
                 now=self._clock(),
                 keyring=keyring,
                 admit=self._admit,
+                snapshot=self._snapshot.snapshot if self._snapshot else None,
             )
         except BaseException:
             await self.close()
@@ -157,6 +170,8 @@ class Cluster:
         for subscription in list(self._subscriptions):
             subscription.close()
         self._notify_changed()
+        if self._snapshot is not None:
+            await self._snapshot.close()
 
     @property
     def local_address(self) -> Address:
@@ -210,6 +225,8 @@ class Cluster:
         Cancelling the call does not stop the leave.
         """
         self.node.leave(self._clock())
+        if self._snapshot is not None:
+            self._snapshot.sync()
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
         self._wake()
@@ -278,6 +295,11 @@ class Cluster:
         own = members.get(self.config.name)
         assert own is not None  # noqa: S101 - it is added at the start and never reaped
         return members.view(own)
+
+    @property
+    def rejoining(self) -> bool:
+        """Nobody else is alive, and the snapshot knows of members that should be."""
+        return self.node.rejoining
 
     @property
     def members_version(self) -> int:
@@ -418,6 +440,8 @@ class Cluster:
             for exchange in node.take_dials():
                 self._streams.dial(exchange)
             self._publish(node)
+            if self._snapshot is not None:
+                self._snapshot.look()
         except Exception:  # a bug; neither the task that receives nor the timers may end with it
             logger.critical("a turn of the gossip driver failed", exc_info=True)
         if self._inbox:

@@ -108,6 +108,8 @@ class Config:
     """A left member is forgotten after so long."""
     reap_interval: float = 15.0
     """Time between looks for members and intents to forget."""
+    rejoin_after_leave: bool = False
+    """A snapshot's pool is joined again even after a graceful leave; otherwise that ends it."""
     recent_intent_timeout: float = 300.0
     """Intents about members not known yet are kept for so long."""
     event_buffer: int = 512

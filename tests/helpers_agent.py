@@ -7,6 +7,7 @@ import json
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
@@ -96,7 +97,7 @@ class TestAgent:
 
 
 def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
-    """A client on loopback with ports of the system's choice; nothing is written to disk."""
+    """A client on loopback with ports of the system's choice."""
     values: dict[str, Any] = {
         "node_name": name,
         "data_dir": "/nonexistent",
@@ -115,18 +116,22 @@ def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
 async def running(
     name: str = "one", *, limits: GateLimits | None = None, pool: Any = None, **settings: Any
 ) -> AsyncIterator[TestAgent]:
-    """An agent with a fast pool and an HTTP listener, stopped at the end of the block."""
-    config = agent_config(name, **settings)
-    node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-    agent = Agent(config, node_id, pool=config.gossip_config(node_id, **(FAST | (pool or {}))))
-    http = HttpServer(agent, limits=limits)
-    try:
-        await agent.start()
-        await http.start()
-        yield TestAgent(agent, http)
-    finally:
-        await http.close()
-        await agent.stop()
+    """An agent with a fast pool and an HTTP listener, stopped at the end of the block.
+
+    Without a `data_dir` of the caller's it has one for the time of the block.
+    """
+    with TemporaryDirectory() as folder:
+        config = agent_config(name, **({"data_dir": folder} | settings))
+        node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        agent = Agent(config, node_id, pool=config.gossip_config(node_id, **(FAST | (pool or {}))))
+        http = HttpServer(agent, limits=limits)
+        try:
+            await agent.start()
+            await http.start()
+            yield TestAgent(agent, http)
+        finally:
+            await http.close()
+            await agent.stop()
 
 
 async def raw_exchange(port: int, request: bytes, *, seconds: float = 10) -> bytes:

@@ -6,7 +6,7 @@ look ancient. Serf believes any value; here a jump has a bound.
 
 from __future__ import annotations
 
-__all__ = ["LamportClock"]
+__all__ = ["HIGHEST_TIME", "LamportClock"]
 
 HIGHEST_TIME = 2**63 - 1
 
@@ -20,17 +20,40 @@ class LamportClock:
 
     def __init__(self, max_jump: int) -> None:
         self._max_jump = max_jump
+        self._gap = 0
         self.time = 1
 
+    def resume(self, seen: int, gap: int) -> bool:
+        """Go on from a time that an earlier run wrote down; False, and nothing moves, if it is absurd.
+
+        The last times that run used may not have been written, and none may be used twice. A pool
+        that is joined again knows them. Who speaks before hearing of anybody who is as far goes
+        ahead by `gap` first; everybody always doing so would make holes in the order of events.
+        """
+        if seen <= 0:
+            return True
+        if not self.witness(seen):
+            return False
+        self._gap = gap
+        return True
+
+    @property
+    def upcoming(self) -> int:
+        """The time that `increment` will take: `time`, unless the run before may have used it."""
+        return self.time + self._gap
+
     def increment(self) -> int:
-        """Take the current time for a message of ours and move on; returns the time taken."""
-        taken = self.time
-        self.time += 1
+        """Take the upcoming time for a message of ours and move on; returns the time taken."""
+        taken = self.upcoming
+        self.time = taken + 1
+        self._gap = 0
         return taken
 
     def witness(self, seen: int) -> bool:
         """Move past a time that somebody else used; False, and nothing moves, if it is absurd."""
         if seen - self.time > self._max_jump or seen > HIGHEST_TIME:
             return False
-        self.time = max(self.time, seen + 1)
+        if seen >= self.time - 1:
+            self.time = seen + 1
+            self._gap = 0
         return True

@@ -23,6 +23,7 @@ from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
 from gossip.serf.queries import Queries
+from gossip.serf.rejoin import Rejoin
 from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
 from gossip.serf.ring import EventRing
 from gossip.serf.tags import encode_own_tags, is_our_kind
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.config import Config
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.broadcast import TransmitQueue
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
@@ -87,6 +89,8 @@ class Node:
         now: the driver's time.
         keyring: encrypts and decrypts; None for plain text.
         admit: tells why a member may not be in the pool, or None when it may.
+        snapshot: what an earlier run left: the clocks go on where they were, and its pool is joined
+            again. What happens is taken down in it. None remembers nothing.
 
     Raises:
         ConfigError: the tags do not fit.
@@ -103,6 +107,7 @@ class Node:
         now: float,
         keyring: Keyring | None = None,
         admit: Callable[[Member], str | None] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
@@ -136,6 +141,9 @@ class Node:
                 self.membership.timers,
                 self._events.append,
             ).offer
+        self._snapshot = snapshot
+        if snapshot is not None:
+            emit = self._taken_down(emit, snapshot)
         self.notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
         self.queries = Queries(self)
@@ -146,6 +154,10 @@ class Node:
         )
         self._departure: Departure | None = None
         now = self.enter(now)
+        self._rejoin: Rejoin | None = None
+        if snapshot is not None:
+            self._resume(snapshot)
+            self._rejoin = Rejoin(self, snapshot, rng, now)
         self.membership.start(now)
         self._book(now, config.reap_interval, self._reap)
         self._book(now, config.reconnect_interval, self._reconnect)
@@ -184,7 +196,12 @@ class Node:
         Returns:
             The exchanges: each ends ``done``, with ``error`` None if it worked.
         """
-        now = self.enter(now)
+        return self.join_pool(addresses, self.enter(now), ignore_old=ignore_old)
+
+    def join_pool(
+        self, addresses: Sequence[Address], now: float, *, ignore_old: bool
+    ) -> list[Exchange]:
+        """`join` at local time."""
         announced = False
 
         def joined(exchange: Exchange, now: float) -> None:
@@ -205,6 +222,8 @@ class Node:
         """Leave gracefully; `lifecycle` is LEFT when it is done and the driver may stop."""
         if self.lifecycle is Lifecycle.ALIVE:
             self.lifecycle = Lifecycle.LEAVING
+            if self._snapshot is not None:
+                self._snapshot.leave()
             self._departure = Departure(self, self._left)
             self._departure.begin(self.enter(now))
 
@@ -259,6 +278,11 @@ class Node:
             ConfigError: they do not fit; nothing was changed.
         """
         self.membership.update_meta(encode_own_tags(tags), self.enter(now))
+
+    @property
+    def rejoining(self) -> bool:
+        """Nobody else is alive, and the snapshot knows of members that should be."""
+        return self._rejoin is not None and self._rejoin.seeking
 
     # Outputs
 
@@ -488,6 +512,26 @@ class Node:
 
     def _emit(self, event: Event, _now: float) -> None:
         self._events.append(event)
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier run ended, before anything is sent or received."""
+        clocks = self.member_clock, self.event_clock, self.query_clock
+        self.stats["snapshot_clocks_refused"] += snapshot.resume(*clocks)
+        self.stats["snapshot_lines_skipped"] += snapshot.skipped
+        self._user_events.forget_before(snapshot.event_clock + 1)
+        self.queries.min_time = snapshot.query_clock + 1
+
+    def _taken_down(
+        self, emit: Callable[[Event, float], None], snapshot: Snapshot
+    ) -> Callable[[Event, float], None]:
+        """Have events taken down before they are merged with others or delivered."""
+
+        def taken_down(event: Event, now: float) -> None:
+            if not snapshot.record(event):
+                self.stats["snapshot_members_refused"] += 1
+            emit(event, now)
+
+        return taken_down
 
     def _left(self, _now: float) -> None:
         self.lifecycle = Lifecycle.LEFT

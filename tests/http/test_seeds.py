@@ -70,6 +70,7 @@ class Pool:
 
     local_address = ("10.0.0.1", 8301)
     members_version = 1
+    rejoining = False
 
     def __init__(self, *alive: str) -> None:
         self.alive = ["10.0.0.1", *alive]

@@ -32,10 +32,11 @@ from gossip.wire.address import join_host_port, parse_ip, parse_seed
 from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from gossip.config import Config
+    from gossip.events import Admit
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
@@ -71,7 +72,7 @@ class Cluster:
 
     Args:
         config: the pool's settings.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
         rng: random choices; None seeds one from the system.
     """
 
@@ -79,7 +80,7 @@ class Cluster:
         self,
         config: Config,
         *,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -272,12 +273,17 @@ class Cluster:
         """Everybody we know, failed and left members included."""
         return self.node.members.views()
 
+    def member(self, name: str) -> Member | None:
+        """Who is known by a name."""
+        members = self.node.members
+        held = members.get(name)
+        return None if held is None else members.view(held)
+
     def local_member(self) -> Member:
         """Ourselves."""
-        members = self.node.members
-        own = members.get(self.config.name)
+        own = self.member(self.config.name)
         assert own is not None  # noqa: S101 - it is added at the start and never reaped
-        return members.view(own)
+        return own
 
     @property
     def members_version(self) -> int:

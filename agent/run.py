@@ -33,8 +33,9 @@ __all__ = ["banner", "run"]
 
 log = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT = 15.0
-"""Seconds for a graceful leave, which takes the broadcast timeout and the propagate delay at most."""
+LEAVE_TIMEOUT = 20.0
+"""Seconds for a graceful leave: of each pool it takes the broadcast timeout and the propagate delay at
+most, 8 seconds together."""
 LOCK_FILE = "agent.lock"
 
 
@@ -188,7 +189,7 @@ def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
         "Datacenter": config.datacenter,
         "Server": f"{server} (bootstrap: {bootstrap})",
         "Client Addr": f"{' '.join(config.http_binds) or 'none'} (HTTP: {port}, HTTPS: -1, DNS: -1)",
-        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {config.ports.serf_wan})",
+        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {agent.wan_port})",
         "Encrypt": f"Gossip: {encrypt}, TLS-Outgoing: false, TLS-Incoming: false",
     }
     lines = [f"{key:>18}: {value}" for key, value in rows.items()]

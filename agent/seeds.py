@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Seeds"]
 
-log = logging.getLogger(__name__)
-
 CHECK_INTERVAL = 60.0
 """Seconds between looks whether a seed is missing from the pool."""
 FIRST_PAUSE = 2.5
@@ -44,6 +42,7 @@ class Seeds:
     Args:
         cluster: joins.
         addresses: the seeds, as `Cluster.join` takes them.
+        log: of the pool.
         retry_interval: seconds between attempts until the first success.
         retry_max: attempts until then; 0 sets no bound.
     """
@@ -53,11 +52,13 @@ class Seeds:
         cluster: Cluster,
         addresses: Sequence[str],
         *,
+        log: logging.Logger,
         retry_interval: float = 30.0,
         retry_max: int = 0,
     ) -> None:
         self._cluster = cluster
         self._addresses = addresses
+        self._log = log
         self._retry_interval = retry_interval
         self._retry_max = retry_max
         self._pause = FIRST_PAUSE
@@ -81,12 +82,12 @@ class Seeds:
                 count = await self._cluster.join(addresses)
             except JoinError as error:
                 self._seeking = True
-                log.warning("join failed attempt=%d error=%s", attempt, Value(error))
+                self._log.warning("join failed attempt=%d error=%s", attempt, Value(error))
             else:
-                log.info("joined nodes=%d attempt=%d", count, attempt)
+                self._log.info("joined nodes=%d attempt=%d", count, attempt)
                 return True
             if self._retry_max and attempt >= self._retry_max:
-                log.error("giving up to join attempts=%d", attempt)
+                self._log.error("giving up to join attempts=%d", attempt)
                 return False
             await asyncio.sleep(self._retry_interval)
 
@@ -119,14 +120,14 @@ class Seeds:
     async def _try(self, seeds: list[str]) -> None:
         alone = self._alone()
         if alone:
-            log.warning("no other member is alive, trying seeds=%s", ",".join(seeds))
+            self._log.warning("no other member is alive, trying seeds=%s", ",".join(seeds))
         try:
             count = await self._cluster.join(seeds)
         except JoinError as error:
             level = logging.WARNING if alone else logging.DEBUG
-            log.log(level, "seeds do not answer error=%s", Value(error))
+            self._log.log(level, "seeds do not answer error=%s", Value(error))
         else:
-            log.info("joined through seeds nodes=%d", count)
+            self._log.info("joined through seeds nodes=%d", count)
 
     async def _missing(self) -> list[str]:
         """The seeds of which no address belongs to an alive member, ourselves included."""

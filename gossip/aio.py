@@ -33,11 +33,12 @@ from gossip.wire.address import join_host_port, parse_ip, parse_seed
 from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from gossip.config import Config
+    from gossip.events import Admit
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
@@ -73,7 +74,7 @@ class Cluster:
 
     Args:
         config: the pool's settings.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
         snapshot: file that remembers members and clocks, in Serf's format. A node started with it
             does not deliver again what it has seen, and joins its pool again by itself.
         rng: random choices; None seeds one from the system.
@@ -83,7 +84,7 @@ class Cluster:
         self,
         config: Config,
         *,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
         snapshot: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -289,12 +290,17 @@ class Cluster:
         """Everybody we know, failed and left members included."""
         return self.node.members.views()
 
+    def member(self, name: str) -> Member | None:
+        """Who is known by a name."""
+        members = self.node.members
+        held = members.get(name)
+        return None if held is None else members.view(held)
+
     def local_member(self) -> Member:
         """Ourselves."""
-        members = self.node.members
-        own = members.get(self.config.name)
+        own = self.member(self.config.name)
         assert own is not None  # noqa: S101 - it is added at the start and never reaped
-        return members.view(own)
+        return own
 
     @property
     def rejoining(self) -> bool:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from agent.http.gate import GateLimits
 
-__all__ = ["Answer", "TestAgent", "eventually", "raw_exchange", "running"]
+__all__ = ["WAN", "Answer", "TestAgent", "eventually", "raw_exchange", "running"]
+
+WAN = {"server": True, "ports": Ports(http=0, serf_lan=0, serf_wan=0)}
+"""Settings of a server that is in the WAN pool."""
 
 FAST = {
     "leave_propagate_delay": 0.02,
@@ -73,6 +76,11 @@ class TestAgent:
     def gossip(self) -> str:
         return "{}:{}".format(*self.agent.cluster.local_address)
 
+    @property
+    def wan_gossip(self) -> str:
+        assert self.agent.wan is not None
+        return "{}:{}".format(*self.agent.wan.cluster.local_address)
+
     async def ask(
         self,
         method: str,
@@ -116,14 +124,20 @@ def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
 async def running(
     name: str = "one", *, limits: GateLimits | None = None, pool: Any = None, **settings: Any
 ) -> AsyncIterator[TestAgent]:
-    """An agent with a fast pool and an HTTP listener, stopped at the end of the block.
+    """An agent with fast pools and an HTTP listener, stopped at the end of the block.
 
     Without a `data_dir` of the caller's it has one for the time of the block.
     """
     with TemporaryDirectory() as folder:
         config = agent_config(name, **({"data_dir": folder} | settings))
         node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-        agent = Agent(config, node_id, pool=config.gossip_config(node_id, **(FAST | (pool or {}))))
+        fast = FAST | (pool or {})
+        agent = Agent(
+            config,
+            node_id,
+            pool=config.gossip_config(node_id, **fast),
+            wan_pool=config.wan_gossip_config(node_id, **fast) if config.runs_wan else None,
+        )
         http = HttpServer(agent, limits=limits)
         try:
             await agent.start()

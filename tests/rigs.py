@@ -21,7 +21,7 @@ from gossip.wire.stream import StreamCodec, StreamReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gossip.events import Event, Member, MemberStatus
+    from gossip.events import Admit, Event, MemberStatus
     from gossip.swim.exchange import Exchange
     from gossip.swim.members import Record
     from gossip.wire.address import Address
@@ -69,8 +69,9 @@ class Recorder(NullDelegate):
         self.state = b""
         self.payload = b""
 
-    def admit(self, info: NodeInfo) -> str | None:
-        return self.refused.get(info.name)
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
+        reasons = (self.refused.get(info.name) for info, _ in newcomers)
+        return next((reason for reason in reasons if reason), None)
 
     def notify_join(self, record: Record, now: float) -> None:
         self.calls.append(("join", record.info.name))
@@ -211,7 +212,7 @@ class NodeRig:
         *,
         seed: int = 1,
         now: float = 100.0,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
         **settings: Any,
     ) -> None:
         settings = {"push_pull_interval": 0.0} | settings

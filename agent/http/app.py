@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent import BusyError
 from agent.http import agent as agent_routes
+from agent.http import catalog as catalog_routes
 from agent.http import event as event_routes
 from agent.http import status as status_routes
 from agent.http._aiohttp import BaseRequest, RequestHandler, Response, Server, StreamResponse
@@ -52,6 +53,7 @@ ROUTES = (
     Route("/", Methods.READ, _root),
     *agent_routes.routes(),
     *event_routes.routes(),
+    *catalog_routes.routes(),
     *status_routes.routes(),
 )
 

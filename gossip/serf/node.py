@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gossip.errors import WireError
-from gossip.events import Event, Member, MemberStatus
+from gossip.events import Event, MemberStatus
 from gossip.serf.coalesce import Coalescer
 from gossip.serf.intents import Intent, RecentIntents
 from gossip.serf.lamport import LamportClock
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.config import Config
+    from gossip.events import Admit
     from gossip.serf.snapshot import Snapshot
     from gossip.swim.broadcast import TransmitQueue
     from gossip.swim.exchange import Exchange
@@ -59,6 +60,12 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 USER = bytes((MessageType.USER,))
+
+_CLAIMED: Mapping[int, MemberStatus] = {
+    Status.DEAD: MemberStatus.FAILED,
+    Status.LEFT: MemberStatus.LEFT,
+}
+"""What an application is told about the state that a newcomer is said to be in; others are alive."""
 
 _Codec = TypeVar("_Codec", bound=LayerSettings)
 
@@ -88,7 +95,7 @@ class Node:
         new_nonce: 12 fresh random bytes per call.
         now: the driver's time.
         keyring: encrypts and decrypts; None for plain text.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may.
         snapshot: what an earlier run left: the clocks go on where they were, and its pool is joined
             again. What happens is taken down in it. None remembers nothing.
 
@@ -106,7 +113,7 @@ class Node:
         new_nonce: Callable[[], bytes],
         now: float,
         keyring: Keyring | None = None,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
         snapshot: Snapshot | None = None,
     ) -> None:
         self.config = config
@@ -313,9 +320,16 @@ class Node:
 
     # membership's delegate
 
-    def admit(self, info: NodeInfo) -> str | None:
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
         """Ask the application."""
-        return self._admit(describe_member(info, MemberStatus.ALIVE)) if self._admit else None
+        if self._admit is None:
+            return None
+        return self._admit(
+            [
+                describe_member(info, _CLAIMED.get(state, MemberStatus.ALIVE))
+                for info, state in newcomers
+            ]
+        )
 
     def notify_join(self, record: Record, now: float) -> None:
         """A member is alive."""

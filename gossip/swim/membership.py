@@ -332,7 +332,9 @@ class Membership:
         if record is self.own:
             self._hear_about_ourselves(alive, info, now)
             return
-        if (record is None or record.info != info) and (reason := self.delegate.admit(info)):
+        if (record is None or record.info != info) and (
+            reason := self.delegate.admit([(info, Status.ALIVE)])
+        ):
             self.stats["members_refused"] += 1
             self.notice(reason)
             return

@@ -42,6 +42,8 @@ from tests import strategies as wire
 from tests.rigs import PORT, VSN, NodeRig, address_of, alive, ip_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gossip.events import Member
 
 FEW = settings(max_examples=100, deadline=None)
@@ -127,8 +129,8 @@ def encoded(message: Message) -> bytes:
 def node_rig(**settings: Any) -> NodeRig:
     """A node with two members, where every layer above is asked something."""
 
-    def admit(member: Member) -> str | None:
-        return "refused" if member.tags.get("dc") == "west" else None
+    def admit(members: Sequence[Member]) -> str | None:
+        return "refused" if any(m.tags.get("dc") == "west" for m in members) else None
 
     rig = NodeRig(admit=admit, **settings)
     rig.learn("ann", "bob")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,11 @@ from gossip.wire.serf import (
     encode_tags,
 )
 from tests.rigs import NodeRig, address_of, alive, answer, ip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gossip.events import Member
 
 ALIVE, LEAVING, LEFT, FAILED = (
     MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.LEFT, MemberStatus.FAILED,
@@ -705,9 +710,11 @@ def test_r30_tags_too_large_change_nothing() -> None:
 
 
 def test_the_application_decides_who_may_be_a_member() -> None:
-    rig = NodeRig(
-        admit=lambda m: f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
-    )
+    def admit(members: Sequence[Member]) -> str | None:
+        (m,) = members
+        return f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
+
+    rig = NodeRig(admit=admit)
 
     rig.hear(
         alive("ann", meta=encode_tags({"dc": "east"})),

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from agent.events import (
@@ -25,8 +26,10 @@ from agent.events import (
     is_for_us,
     new_event,
 )
+from agent.forward.forwarder import Forwarder
 from agent.logs import Value
 from agent.seeds import Seeds
+from agent.servers import Servers, server_of
 from gossip.aio import Cluster
 from gossip.errors import GossipError, LimitError, WireError
 from gossip.events import Gap, Member, MemberStatus
@@ -36,6 +39,7 @@ from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
+    from agent.servers import Server
     from gossip.config import Config
 
 __all__ = ["Agent", "BusyError", "Description", "datacenter_problem"]
@@ -63,6 +67,8 @@ class Description:
     leader: str
     isolated: bool
     pool: dict[str, str]
+    datacenters: list[str]
+    forwarding: dict[str, str]
 
 
 class Agent:
@@ -75,6 +81,8 @@ class Agent:
 
     Attributes:
         events: the recent user events.
+        servers: who can be asked on behalf of a datacenter.
+        forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
@@ -91,6 +99,13 @@ class Agent:
             tuple(dict.fromkeys((*config.start_join, *config.retry_join))),
             retry_interval=config.retry_interval,
             retry_max=config.retry_max,
+        )
+        self.servers = Servers(self.cluster, None, config.datacenter)
+        self.forwarder = Forwarder(
+            self.servers,
+            config.node_name,
+            is_server=config.server,
+            source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
         # Indexes go on growing across a restart, or a client would wait with one from before it.
         self._index_base = int(time.time() * 1000)
@@ -141,6 +156,7 @@ class Agent:
     async def stop(self) -> None:
         """End everything at once; without `leave` before, the others see a failure. Idempotent."""
         await self._tasks.cancel()
+        await self.forwarder.close()
         await self.cluster.close()
 
     def _finish(self, code: int) -> None:
@@ -212,27 +228,31 @@ class Agent:
     def leader(self) -> str:
         """``ip:port`` of the server that is bootstrapped, ourselves or another; empty if none is."""
         if self.config.server and (self.config.bootstrap or self.config.dev):
-            return _server_address(self.cluster.local_member()) or ""
-        candidates = [m for m in self._servers() if "bootstrap" in m.tags]
-        return min((_server_address(m) or "" for m in candidates), default="")
+            own = server_of(self.cluster.local_member())
+            return "" if own is None else join_host_port(*own.address)
+        return min(
+            (join_host_port(*server.address) for server in self._servers() if server.bootstrap),
+            default="",
+        )
 
     def peers(self) -> list[str]:
         """``ip:port`` of the leader and of the other servers; empty without a leader."""
         leader = self.leader()
         if not leader:
             return []
-        others = {_server_address(member) or "" for member in self._servers()} - {leader}
+        others = {join_host_port(*server.address) for server in self._servers()} - {leader}
         return [leader, *sorted(others)]
 
-    def _servers(self) -> list[Member]:
-        """Alive servers of our datacenter."""
-        return [
-            member
-            for member in self.cluster.members()
-            if member.status is MemberStatus.ALIVE
-            and member.tags.get("dc") == self.config.datacenter
-            and _server_address(member)
-        ]
+    def _servers(self) -> list[Server]:
+        return self.servers.of(self.config.datacenter)
+
+    async def announce_server_port(self, port: int) -> None:
+        """Tell the pools on which port this server takes what is forwarded to it.
+
+        Raises:
+            ConfigError: the tags are too long with it.
+        """
+        await self.cluster.set_tags(self.config.tags(self.node_id, server_port=port))
 
     # User events
 
@@ -244,9 +264,8 @@ class Agent:
         node: str = "",
         service: str = "",
         tag: str = "",
-        dc: str = "",
     ) -> UserEvent:
-        """Fire a user event; the result has no Lamport time yet.
+        """Fire a user event in our datacenter; the result has no Lamport time yet.
 
         Args:
             name: without any prefix.
@@ -254,17 +273,13 @@ class Agent:
             node: filter on node names.
             service: filter on services.
             tag: filter on the tags of the same services.
-            dc: datacenter; empty is ours.
 
         Raises:
             EventError: a filter or the name is not usable.
             LimitError: it is too large; nothing was sent.
             BusyError: too many events wait for their turn.
-            GossipError: another datacenter is asked for.
         """
         event = new_event(name, payload, node=node, service=service, tag=tag)
-        if dc and dc != self.config.datacenter:
-            raise GossipError("No path to datacenter")
         body = encode_event(event)
         limit = self.cluster.config.user_event_size_limit
         check_size(event, body, limit)
@@ -331,6 +346,8 @@ class Agent:
             self.leader(),
             self.seeds.isolated,
             self.cluster.stats(),
+            self.servers.datacenters(),
+            {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
         )
 
 
@@ -343,11 +360,3 @@ def datacenter_problem(member: Member, datacenter: str) -> str | None:
     if theirs is None or theirs == datacenter:
         return None
     return f"Member '{member.name}' part of wrong datacenter '{theirs}'"
-
-
-def _server_address(member: Member) -> str | None:
-    """``ip:port`` of a Consul server's RPC; None when the member is none."""
-    port = member.tags.get("port", "")
-    if member.tags.get("role") != "consul" or not (port.isascii() and port.isdigit()):
-        return None
-    return join_host_port(member.addr, int(port))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.config_rules import MISSING_DATA_DIR, decode_key, find_problems, find_warnings
 from agent.flags import FORMAT, Flag, parse_flags
+from agent.servers import FORWARD_TAG, FORWARD_VERSION
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
@@ -70,7 +71,8 @@ class Ports:
     serf_wan: int = -1
     """Announced as ``wan_join_port`` by a server; no WAN pool is run, so the default announces none."""
     server: int = 8300
-    """Announced as ``port`` by a server: how Consul recognises one."""
+    """On which a server takes requests that other agents forward, announced as ``port``, which is how
+    Consul recognises a server; 0 lets the system choose."""
     dns: int = -1
     """Reported only; no DNS is served."""
     https: int = -1
@@ -230,8 +232,14 @@ class AgentConfig:
         """The configured gossip key, if any; a keyring file takes precedence over it."""
         return (decode_key(self.encrypt),) if self.encrypt else ()
 
-    def tags(self, node_id: str) -> dict[str, str]:
-        """The member tags that Consul 1.8 gives such an agent in its LAN pool."""
+    def tags(self, node_id: str, *, server_port: int | None = None) -> dict[str, str]:
+        """The member tags that Consul 1.8 gives such an agent in its LAN pool, and one of our own.
+
+        Args:
+            node_id: UUID of this node.
+            server_port: the port that the system chose, for a server whose configured one is 0. A
+                server without a port is none for others.
+        """
         tags = {
             "role": "consul" if self.server else "node",
             "dc": self.datacenter,
@@ -244,7 +252,9 @@ class AgentConfig:
             "acls": "0",
         }
         if self.server:
-            tags |= {"port": str(self.ports.server), "raft_vsn": "3", "ft_fs": "1"}
+            tags |= {"raft_vsn": "3", "ft_fs": "1"}
+            if (port := server_port or self.ports.server) > 0:
+                tags |= {"port": str(port), FORWARD_TAG: str(FORWARD_VERSION)}
             if self.bootstrap:
                 tags["bootstrap"] = "1"
             if self.bootstrap_expect:

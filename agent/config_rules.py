@@ -124,12 +124,21 @@ def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         low = 0 if f.name == "serf_lan" else -1
         if not low <= port <= 65535:
             yield f"ports.{f.name}", f"{port} is not a port from {low} to 65535"
-    if config.ports.http == config.ports.serf_lan > 0 and any(
+    shares_http = any(
         bind == config.bind_addr or bind in _UNSPECIFIED or config.bind_addr in _UNSPECIFIED
         for bind in config.http_binds
         if not bind.startswith("unix://")
-    ):
+    )
+    if config.ports.http == config.ports.serf_lan > 0 and shares_http:
         yield "ports.http", f"{config.ports.http} is the gossip port (ports.serf_lan) already"
+    if config.server and config.ports.server > 0:
+        if config.ports.server == config.ports.serf_lan:
+            yield (
+                "ports.server",
+                f"{config.ports.server} is the gossip port (ports.serf_lan) already",
+            )
+        if config.ports.server == config.ports.http and shares_http:
+            yield "ports.server", f"{config.ports.server} is the HTTP port (ports.http) already"
 
 
 def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.agent import Agent
+from agent.forward.listener import ForwardListener
 from agent.http.app import HttpServer
 from agent.logs import LogHandler, Value, level_of, quiet_loop, set_up
 from agent.node_id import ensure_node_id
@@ -82,6 +83,7 @@ class _Process:
         self._reload = reload
         self._agent = Agent(config, node_id)
         self._http = HttpServer(self._agent)
+        self._forward = ForwardListener(self._agent)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -94,6 +96,7 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
+            await self._forward.close()
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -105,6 +108,13 @@ class _Process:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        if self._config.server and self._config.ports.server >= 0:
+            try:
+                await self._forward.start()
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot bind the server address, see ports.server: {error}"
+                ) from error
         try:
             await self._http.start()
         except OSError as error:

@@ -86,7 +86,7 @@ _ALL = (
     Setting("ports.http", Kind.INT, "http-port", "Port of the HTTP interface; -1 turns it off, 0 lets the system choose (default 8500).", "port"),
     Setting("ports.serf_lan", Kind.INT, "serf-lan-port", "Port for gossip; 0 lets the system choose (default 8301).", "port"),
     Setting("ports.serf_wan", Kind.INT, "serf-wan-port", "Port announced for a WAN pool, which this agent does not run (default -1: none).", "port"),
-    Setting("ports.server", Kind.INT, "server-port", "Port announced for server RPC (default 8300).", "port"),
+    Setting("ports.server", Kind.INT, "server-port", "Port on which a server takes requests that other agents forward; -1 turns it off, 0 lets the system choose (default 8300).", "port"),
     Setting("ports.dns", Kind.INT),
     Setting("ports.https", Kind.INT),
     Setting("ports.rpc", Kind.INT),

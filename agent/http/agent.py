@@ -13,7 +13,6 @@ from agent.version import REVISION, VERSION
 
 if TYPE_CHECKING:
     from agent.agent import Description
-    from agent.config import AgentConfig
     from gossip.events import Member
 
 __all__ = ["render_member", "routes"]
@@ -173,7 +172,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "warnings": "; ".join(config.warnings()),
         },
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
-        "consul": _consul_stats(config, description.leader, description.member),
+        "consul": _consul_stats(description),
         "raft": {},
         "runtime": {
             "arch": platform.machine(),
@@ -183,19 +182,21 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         },
         "serf_lan": description.pool,
         "serf_wan": {},
+        "forward": description.forwarding,
     }
 
 
-def _consul_stats(config: AgentConfig, leader: str, member: Member) -> dict[str, str]:
+def _consul_stats(description: Description) -> dict[str, str]:
+    config, leader = description.config, description.leader
     if not config.server:
         return {"server": "false", "known_servers": "1" if leader else "0"}
     host, _, _ = leader.rpartition(":")
     return {
         "server": "true",
-        "leader": _truth(bool(leader) and host.strip("[]") == member.addr),
+        "leader": _truth(bool(leader) and host.strip("[]") == description.member.addr),
         "leader_addr": leader,
         "bootstrap": _truth(config.bootstrap),
-        "known_datacenters": "1",
+        "known_datacenters": str(len(description.datacenters)),
         "acl": "disabled",
     }
 

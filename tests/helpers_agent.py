@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
 from agent.config import AgentConfig, HttpConfig, Limits, Ports
+from agent.forward.listener import LIMITS, ForwardListener
 from agent.http.app import HttpServer
+from agent.servers import _Pool as Pool
+from gossip.aio import Cluster
+from gossip.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from agent.http.gate import GateLimits
 
-__all__ = ["Answer", "TestAgent", "eventually", "raw_exchange", "running"]
+__all__ = ["Answer", "TestAgent", "eventually", "raw_exchange", "running", "wan_pool"]
 
 FAST = {
     "leave_propagate_delay": 0.02,
@@ -59,6 +63,18 @@ class TestAgent:
 
     agent: Agent
     http: HttpServer
+    forward: ForwardListener | None = None
+
+    @property
+    def listener(self) -> ForwardListener:
+        """Of a server."""
+        assert self.forward is not None
+        return self.forward
+
+    @property
+    def server_port(self) -> int:
+        """Where a server takes what is forwarded to it."""
+        return self.listener.addresses[0][1]
 
     @property
     def name(self) -> str:
@@ -113,20 +129,62 @@ def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
 
 @asynccontextmanager
 async def running(
-    name: str = "one", *, limits: GateLimits | None = None, pool: Any = None, **settings: Any
+    name: str = "one",
+    *,
+    limits: GateLimits | None = None,
+    forward_limits: GateLimits = LIMITS,
+    pool: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[TestAgent]:
-    """An agent with a fast pool and an HTTP listener, stopped at the end of the block."""
+    """An agent with a fast pool and an HTTP listener, stopped at the end of the block.
+
+    A server whose port is 0 also takes what is forwarded to it.
+    """
     config = agent_config(name, **settings)
     node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
     agent = Agent(config, node_id, pool=config.gossip_config(node_id, **(FAST | (pool or {}))))
     http = HttpServer(agent, limits=limits)
+    listens = config.server and config.ports.server == 0
+    forward = ForwardListener(agent, limits=forward_limits) if listens else None
     try:
         await agent.start()
+        if forward is not None:
+            await forward.start()
         await http.start()
-        yield TestAgent(agent, http)
+        yield TestAgent(agent, http, forward)
     finally:
         await http.close()
+        if forward is not None:
+            await forward.close()
         await agent.stop()
+
+
+@asynccontextmanager
+async def wan_pool(*servers: TestAgent, keys: tuple[bytes, ...] = ()) -> AsyncIterator[None]:
+    """A second pool of these servers, named ``<node>.<datacenter>`` as in Consul's WAN pool."""
+    clusters: list[Cluster] = []
+    try:
+        for server in servers:
+            agent = server.agent
+            config = Config.lan(
+                f"{server.name}.{agent.config.datacenter}",
+                bind="127.0.0.1",
+                port=0,
+                keys=keys,
+                tags=agent.cluster.local_member().tags,
+                **FAST,
+            )
+            clusters.append(Cluster(config))
+            await clusters[-1].start()
+            if len(clusters) > 1:
+                await clusters[-1].join(["{}:{}".format(*clusters[0].local_address)])
+            agent.servers._wan = Pool(clusters[-1])
+        for cluster in clusters:
+            await eventually(lambda cluster=cluster: len(cluster.members()) == len(servers))
+        yield
+    finally:
+        for cluster in clusters:
+            await cluster.close()
 
 
 async def raw_exchange(port: int, request: bytes, *, seconds: float = 10) -> bytes:

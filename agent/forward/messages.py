@@ -39,8 +39,9 @@ __all__ = [
 
 MAX_BODY = 1024 * 1024
 """Largest body of a request, bytes."""
-MAX_HEAD = 64 * 1024
-"""Largest JSON object, bytes; a request line and its headers are far below."""
+MAX_HEAD = 128 * 1024
+"""Largest JSON object, bytes; the HTTP interface takes 8 KiB of request line and as much of token, and JSON
+writes a byte in six at most."""
 MAX_HOPS = 2
 """From a client to a server of its datacenter, and on to one of another."""
 TOKEN_HEADER = "X-Consul-Token"  # noqa: S105 - the name of a header

@@ -108,6 +108,8 @@ class Endpoints:
             wait = query.wait * (1 + JITTER) if query.index else 0.0
         body = await call.read_body(route.max_body) if route.max_body else b""
         token = token_of(call.parameters, call.headers) or self._agent.config.acl_token
+        if not token.isprintable():
+            raise HttpError(400, "The token has characters that no token has")
         return await self._agent.forwarder.request(
             call.get("dc") or self._agent.config.datacenter,
             call.method,

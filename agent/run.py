@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.agent import Agent
-from agent.forward.listener import ForwardListener
 from agent.http.app import HttpServer
 from agent.logs import LogHandler, Value, level_of, quiet_loop, set_up
 from agent.node_id import ensure_node_id
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.config import AgentConfig
+    from agent.forward.listener import ForwardListener
 
 __all__ = ["banner", "run"]
 
@@ -83,7 +83,7 @@ class _Process:
         self._reload = reload
         self._agent = Agent(config, node_id)
         self._http = HttpServer(self._agent)
-        self._forward = ForwardListener(self._agent)
+        self._forward: ForwardListener | None = None
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -96,7 +96,8 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
-            await self._forward.close()
+            if self._forward is not None:
+                await self._forward.close()
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -109,18 +110,22 @@ class _Process:
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
         if self._config.server and self._config.ports.server >= 0:
-            try:
-                await self._forward.start()
-            except OSError as error:
-                raise ConfigError(
-                    f"cannot bind the server address, see ports.server: {error}"
-                ) from error
+            await self._take_forwarded()
         try:
             await self._http.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the HTTP address: {error}") from error
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
+
+    async def _take_forwarded(self) -> None:
+        from agent.forward.listener import ForwardListener  # noqa: PLC0415 - only servers
+
+        self._forward = ForwardListener(self._agent)
+        try:
+            await self._forward.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the server address (ports.server): {error}") from error
 
     async def _wait(self) -> int:
         """Until a signal or the agent itself ends the run."""

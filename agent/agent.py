@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from agent.events import (
@@ -24,17 +25,21 @@ from agent.events import (
     is_for_us,
     new_event,
 )
+from agent.forward.forwarder import Forwarder
 from agent.logs import Value
-from agent.merge import lan_problem, server_address
+from agent.merge import lan_problem
 from agent.pool import Pool
+from agent.servers import Servers, server_of
 from agent.wan import WanPool
 from gossip.errors import GossipError, LimitError, WireError
-from gossip.events import Member, MemberStatus
+from gossip.events import Member
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
+from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
+    from agent.servers import Server
     from gossip.config import Config
 
 __all__ = ["Agent", "BusyError", "Description"]
@@ -67,6 +72,7 @@ class Description:
     wan_port: int
     """-1 without a WAN pool."""
     datacenters: list[str]
+    forwarding: dict[str, str]
 
 
 class Agent:
@@ -84,6 +90,8 @@ class Agent:
         cluster: the member of the LAN pool that we are.
         seeds: of the LAN pool.
         events: the recent user events.
+        servers: who can be asked on behalf of a datacenter.
+        forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
@@ -120,6 +128,16 @@ class Agent:
             wan_pool = wan_pool or config.wan_gossip_config(node_id)
             self.wan = WanPool(config, wan_pool, self.cluster, give_up=self._give_up)
         self._pools: list[Pool] = [self.lan, *([self.wan] if self.wan else [])]
+        self._server_port: int | None = None
+        self.servers = Servers(
+            self.cluster, self.wan.cluster if self.wan else None, config.datacenter
+        )
+        self.forwarder = Forwarder(
+            self.servers,
+            config.node_name,
+            is_server=config.server,
+            source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
+        )
         self._firing = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
@@ -136,7 +154,7 @@ class Agent:
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
-            await self.cluster.set_tags(self.tags())
+            await self._announce()
         self._tasks.spawn(self._follow_events())
 
     async def join_configured(self) -> None:
@@ -165,6 +183,7 @@ class Agent:
     async def stop(self) -> None:
         """End everything at once; without `leave` before, the others see a failure. Idempotent."""
         await self._tasks.cancel()
+        await self.forwarder.close()
         for pool in reversed(self._pools):
             await pool.stop()
 
@@ -180,9 +199,12 @@ class Agent:
     def _lan_rule(self, member: Member) -> str | None:
         return lan_problem(member, self.config.datacenter, strict=self.config.strict_merge)
 
-    def tags(self) -> dict[str, str]:
-        """Our tags in the LAN pool, which tell where we are in the WAN pool."""
-        return self.config.tags(self.node_id, wan_port=max(self.wan_port, 0))
+    async def _announce(self) -> None:
+        """Tell the pools the ports that are known only now that they are open."""
+        for pool in self._pools:
+            wan_port = max(self.wan_port, 0) if pool is self.lan else 0
+            tags = self.config.tags(self.node_id, wan_port=wan_port, server_port=self._server_port)
+            await pool.cluster.set_tags(tags)
 
     @property
     def wan_port(self) -> int:
@@ -240,27 +262,32 @@ class Agent:
     def leader(self) -> str:
         """``ip:port`` of the server that is bootstrapped, ourselves or another; empty if none is."""
         if self.config.server and (self.config.bootstrap or self.config.dev):
-            return server_address(self.cluster.local_member()) or ""
-        candidates = [m for m in self._servers() if "bootstrap" in m.tags]
-        return min((server_address(m) or "" for m in candidates), default="")
+            own = server_of(self.cluster.local_member())
+            return "" if own is None else join_host_port(*own.address)
+        return min(
+            (join_host_port(*server.address) for server in self._servers() if server.bootstrap),
+            default="",
+        )
 
     def peers(self) -> list[str]:
         """``ip:port`` of the leader and of the other servers; empty without a leader."""
         leader = self.leader()
         if not leader:
             return []
-        others = {server_address(member) or "" for member in self._servers()} - {leader}
+        others = {join_host_port(*server.address) for server in self._servers()} - {leader}
         return [leader, *sorted(others)]
 
-    def _servers(self) -> list[Member]:
-        """Alive servers of our datacenter."""
-        return [
-            member
-            for member in self.cluster.members()
-            if member.status is MemberStatus.ALIVE
-            and member.tags.get("dc") == self.config.datacenter
-            and server_address(member)
-        ]
+    def _servers(self) -> list[Server]:
+        return self.servers.of(self.config.datacenter)
+
+    async def announce_server_port(self, port: int) -> None:
+        """Tell the pools on which port this server takes what is forwarded to it.
+
+        Raises:
+            ConfigError: the tags are too long with it.
+        """
+        self._server_port = port
+        await self._announce()
 
     # User events
 
@@ -272,9 +299,8 @@ class Agent:
         node: str = "",
         service: str = "",
         tag: str = "",
-        dc: str = "",
     ) -> UserEvent:
-        """Fire a user event; the result has no Lamport time yet.
+        """Fire a user event in our datacenter; the result has no Lamport time yet.
 
         Args:
             name: without any prefix.
@@ -282,17 +308,13 @@ class Agent:
             node: filter on node names.
             service: filter on services.
             tag: filter on the tags of the same services.
-            dc: datacenter; empty is ours.
 
         Raises:
             EventError: a filter or the name is not usable.
             LimitError: it is too large; nothing was sent.
             BusyError: too many events wait for their turn.
-            GossipError: another datacenter is asked for.
         """
         event = new_event(name, payload, node=node, service=service, tag=tag)
-        if dc and dc != self.config.datacenter:
-            raise GossipError("No path to datacenter")
         body = encode_event(event)
         limit = self.cluster.config.user_event_size_limit
         check_size(event, body, limit)
@@ -355,4 +377,5 @@ class Agent:
             self.wan.cluster.stats() if self.wan else {},
             self.wan_port,
             self.datacenters(),
+            {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
         )

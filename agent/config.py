@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.config_rules import MISSING_DATA_DIR, decode_key, find_problems, find_warnings
 from agent.flags import FORMAT, Flag, parse_flags
+from agent.servers import FORWARD_TAG, FORWARD_VERSION
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
@@ -71,7 +72,8 @@ class Ports:
     serf_wan: int = -1
     """WAN gossip of a server (8302 by default), UDP and TCP; 0 lets the system choose."""
     server: int = 8300
-    """Announced as ``port`` by a server: how Consul recognises one."""
+    """On which a server takes requests that other agents forward, announced as ``port``, which is how
+    Consul recognises a server; 0 lets the system choose."""
     dns: int = -1
     """Reported only; no DNS is served."""
     https: int = -1
@@ -266,12 +268,16 @@ class AgentConfig:
             return None
         return Path(self.data_dir) / "serf" / f"{pool}.snapshot"
 
-    def tags(self, node_id: str, *, wan_port: int = 0) -> dict[str, str]:
-        """The member tags that Consul 1.8 gives such an agent.
+    def tags(
+        self, node_id: str, *, wan_port: int = 0, server_port: int | None = None
+    ) -> dict[str, str]:
+        """The member tags that Consul 1.8 gives such an agent, and one of our own.
 
         Args:
             node_id: UUID of this node.
             wan_port: of its WAN pool, announced in the LAN pool; 0 announces none.
+            server_port: the port that the system chose, for a server whose configured one is 0. A
+                server without a port is none for others.
         """
         tags = {
             "role": "consul" if self.server else "node",
@@ -285,7 +291,9 @@ class AgentConfig:
             "acls": "0",
         }
         if self.server:
-            tags |= {"port": str(self.ports.server), "raft_vsn": "3", "ft_fs": "1"}
+            tags |= {"raft_vsn": "3", "ft_fs": "1"}
+            if (port := server_port or self.ports.server) > 0:
+                tags |= {"port": str(port), FORWARD_TAG: str(FORWARD_VERSION)}
             if self.bootstrap:
                 tags["bootstrap"] = "1"
             if self.bootstrap_expect:

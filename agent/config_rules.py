@@ -129,14 +129,19 @@ def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         for bind in config.http_binds
         if not bind.startswith("unix://")
     )
-    gossip = {"ports.serf_lan": config.ports.serf_lan}
+    ports = config.ports
+    gossip = {"ports.serf_lan": ports.serf_lan}
     if config.runs_wan:
-        if config.ports.serf_wan == config.ports.serf_lan > 0:
-            yield "ports.serf_wan", f"{config.ports.serf_wan} is the port of ports.serf_lan already"
-        gossip["ports.serf_wan"] = config.ports.serf_wan
+        if ports.serf_wan == ports.serf_lan > 0:
+            yield "ports.serf_wan", f"{ports.serf_wan} is the port of ports.serf_lan already"
+        gossip["ports.serf_wan"] = ports.serf_wan
     for key, port in gossip.items():
-        if config.ports.http == port > 0 and shares_an_address:
+        if ports.http == port > 0 and shares_an_address:
             yield "ports.http", f"{port} is the gossip port ({key}) already"
+        if config.server and ports.server == port > 0:
+            yield "ports.server", f"{port} is the gossip port ({key}) already"
+    if config.server and ports.server == ports.http > 0 and shares_an_address:
+        yield "ports.server", f"{ports.server} is the HTTP port (ports.http) already"
 
 
 def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.config import AgentConfig
+    from agent.forward.listener import ForwardListener
 
 __all__ = ["banner", "run"]
 
@@ -83,6 +84,7 @@ class _Process:
         self._reload = reload
         self._agent = Agent(config, node_id)
         self._http = HttpServer(self._agent)
+        self._forward: ForwardListener | None = None
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -95,6 +97,8 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
+            if self._forward is not None:
+                await self._forward.close()
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -106,12 +110,23 @@ class _Process:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        if self._config.server and self._config.ports.server >= 0:
+            await self._take_forwarded()
         try:
             await self._http.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the HTTP address: {error}") from error
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
+
+    async def _take_forwarded(self) -> None:
+        from agent.forward.listener import ForwardListener  # noqa: PLC0415 - only servers
+
+        self._forward = ForwardListener(self._agent)
+        try:
+            await self._forward.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the server address (ports.server): {error}") from error
 
     async def _wait(self) -> int:
         """Until a signal or the agent itself ends the run."""

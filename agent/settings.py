@@ -99,7 +99,7 @@ _ALL = (
     Setting("ports.http", Kind.INT, "http-port", "Port of the HTTP interface; -1 turns it off, 0 lets the system choose (default 8500).", "port"),
     Setting("ports.serf_lan", Kind.INT, "serf-lan-port", "Port for gossip; 0 lets the system choose (default 8301).", "port"),
     Setting("ports.serf_wan", Kind.INT, "serf-wan-port", "Port for gossip among servers of all datacenters; -1 turns it off, 0 lets the system choose (default 8302 on servers).", "port"),
-    Setting("ports.server", Kind.INT, "server-port", "Port announced for server RPC (default 8300).", "port"),
+    Setting("ports.server", Kind.INT, "server-port", "Port on which a server takes requests that other agents forward; -1 turns it off, 0 lets the system choose (default 8300).", "port"),
     Setting("ports.dns", Kind.INT),
     Setting("ports.https", Kind.INT),
     Setting("ports.rpc", Kind.INT),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
 from agent.config import AgentConfig, HttpConfig, Limits, Ports
+from agent.forward.listener import LIMITS, ForwardListener
 from agent.http.app import HttpServer
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ class TestAgent:
 
     agent: Agent
     http: HttpServer
+    forward: ForwardListener | None = None
+
+    @property
+    def listener(self) -> ForwardListener:
+        """Of a server."""
+        assert self.forward is not None
+        return self.forward
+
+    @property
+    def server_port(self) -> int:
+        """Where a server takes what is forwarded to it."""
+        return self.listener.addresses[0][1]
 
     @property
     def name(self) -> str:
@@ -122,11 +135,17 @@ def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
 
 @asynccontextmanager
 async def running(
-    name: str = "one", *, limits: GateLimits | None = None, pool: Any = None, **settings: Any
+    name: str = "one",
+    *,
+    limits: GateLimits | None = None,
+    forward_limits: GateLimits = LIMITS,
+    pool: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[TestAgent]:
     """An agent with fast pools and an HTTP listener, stopped at the end of the block.
 
-    Without a `data_dir` of the caller's it has one for the time of the block.
+    A server whose port is 0 also takes what is forwarded to it. Without a `data_dir` of the caller's
+    the agent has one for the time of the block.
     """
     with TemporaryDirectory() as folder:
         config = agent_config(name, **({"data_dir": folder} | settings))
@@ -139,12 +158,18 @@ async def running(
             wan_pool=config.wan_gossip_config(node_id, **fast) if config.runs_wan else None,
         )
         http = HttpServer(agent, limits=limits)
+        listens = config.server and config.ports.server == 0
+        forward = ForwardListener(agent, limits=forward_limits) if listens else None
         try:
             await agent.start()
+            if forward is not None:
+                await forward.start()
             await http.start()
-            yield TestAgent(agent, http)
+            yield TestAgent(agent, http, forward)
         finally:
             await http.close()
+            if forward is not None:
+                await forward.close()
             await agent.stop()
 
 

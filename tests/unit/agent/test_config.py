@@ -231,7 +231,13 @@ def test_the_tags_of_a_client_are_consuls() -> None:
 def test_the_tags_of_a_server_are_consuls() -> None:
     client = parse([DATA]).tags(ID)
     server = parse([DATA, "-server", "-server-port=7300"]).tags(ID)
-    assert server == client | {"role": "consul", "port": "7300", "raft_vsn": "3", "ft_fs": "1"}
+    assert server == client | {
+        "role": "consul",
+        "port": "7300",
+        "raft_vsn": "3",
+        "ft_fs": "1",
+        "gapi": "1",
+    }
     assert parse([DATA, "-server", "-bootstrap"]).tags(ID)["bootstrap"] == "1"
     assert parse([DATA, "-server", "-bootstrap-expect=5"]).tags(ID)["expect"] == "5"
     assert parse([DATA, "-server", "-serf-wan-port=8302"]).tags(ID)["wan_join_port"] == "8302"
@@ -315,3 +321,24 @@ def test_the_version_is_that_of_the_project() -> None:
 def test_decoding_a_key_fails_with_a_config_error() -> None:
     with pytest.raises(ConfigError, match="not base64"):
         decode_key("?")
+
+
+@pytest.mark.parametrize("port", ["0", "-1"])
+def test_a_server_without_a_port_announces_none(port: str) -> None:
+    config = parse([DATA, "-server", f"-server-port={port}"])
+    assert not config.tags(ID).keys() & {"port", "gapi"}
+    assert config.tags(ID, server_port=4711).items() >= {"port": "4711", "gapi": "1"}.items()
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["-server", "-server-port=8301"], "8301 is the gossip port (ports.serf_lan) already"),
+        (["-server", "-server-port=8500"], "8500 is the HTTP port (ports.http) already"),
+    ],
+)
+def test_a_server_has_a_port_of_its_own(argv: list[str], problem: str) -> None:
+    with pytest.raises(AgentConfigError) as caught:
+        parse([DATA, *argv])
+    assert caught.value.errors == (f"flag -server-port: {problem}",)
+    parse([DATA, *argv[1:]])

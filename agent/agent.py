@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.coordinates import datacenter_coordinates, node_coordinates
 from agent.events import (
     EVENT_PREFIX,
     REMOTE_EXEC,
@@ -35,8 +36,12 @@ from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from agent.config import AgentConfig
+    from agent.coordinates import DatacenterCoordinates, NodeCoordinate
     from gossip.config import Config
+    from gossip.serf.coordinates import Coordinate
 
 __all__ = ["Agent", "BusyError", "Description", "datacenter_problem"]
 
@@ -63,6 +68,7 @@ class Description:
     leader: str
     isolated: bool
     pool: dict[str, str]
+    coordinate: Coordinate | None
 
 
 class Agent:
@@ -169,19 +175,27 @@ class Agent:
 
         Index 0 never waits. Otherwise it waits `wait` seconds at most and gives the list unchanged.
         """
-        if index:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wait_for_members(index)
-            except TimeoutError:
-                pass
+        cluster = self.cluster
+        await self._outlast(index, wait, lambda: cluster.members_version, cluster.members_changed)
         return self.cluster.members(), self.members_index
 
-    async def _wait_for_members(self, index: int) -> None:
-        while self.members_index <= index:
-            seen = self.cluster.members_version
-            if await self.cluster.members_changed(seen) == seen:
-                return  # closed
+    async def _outlast(
+        self,
+        index: int,
+        wait: float,
+        version: Callable[[], int],
+        changed: Callable[[int], Awaitable[int]],
+    ) -> None:
+        """Wait until the index of a version exceeds `index`, at most `wait` seconds; 0 never waits."""
+        if not index:
+            return
+        try:
+            async with asyncio.timeout(wait):
+                while self._index_base + (seen := version()) <= index:
+                    if await changed(seen) == seen:
+                        return  # closed
+        except TimeoutError:
+            pass
 
     async def join(self, address: str) -> int:
         """Join the pool of a node; returns how many of its addresses answered.
@@ -233,6 +247,22 @@ class Agent:
             and member.tags.get("dc") == self.config.datacenter
             and _server_address(member)
         ]
+
+    # Coordinates
+
+    async def coordinates(
+        self, *, index: int = 0, wait: float = 0.0
+    ) -> tuple[list[NodeCoordinate], int]:
+        """The coordinates of the nodes of our datacenter and their index; waits as `members` does."""
+        cluster = self.cluster
+        await self._outlast(
+            index, wait, lambda: cluster.coordinates_version, cluster.coordinates_changed
+        )
+        return node_coordinates(cluster), self._index_base + cluster.coordinates_version
+
+    def datacenter_coordinates(self) -> list[DatacenterCoordinates]:
+        """The coordinates of the servers of each datacenter that is known."""
+        return datacenter_coordinates(self.cluster, self.config.datacenter)
 
     # User events
 
@@ -331,6 +361,7 @@ class Agent:
             self.leader(),
             self.seeds.isolated,
             self.cluster.stats(),
+            self.cluster.coordinate,
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.agent import BusyError
 from agent.http import agent as agent_routes
+from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import status as status_routes
 from agent.http._aiohttp import BaseRequest, RequestHandler, Response, Server, StreamResponse
@@ -53,6 +54,7 @@ ROUTES = (
     *agent_routes.routes(),
     *event_routes.routes(),
     *status_routes.routes(),
+    *coordinate_routes.routes(),
 )
 
 

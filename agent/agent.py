@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from agent.coordinates import datacenter_coordinates
 from agent.events import (
     EVENT_PREFIX,
     REMOTE_EXEC,
@@ -39,8 +40,10 @@ from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
+    from agent.coordinates import DatacenterCoordinates
     from agent.servers import Server
     from gossip.config import Config
+    from gossip.serf.coordinates import Coordinate
 
 __all__ = ["Agent", "BusyError", "Description"]
 
@@ -73,6 +76,7 @@ class Description:
     """-1 without a WAN pool."""
     datacenters: list[str]
     forwarding: dict[str, str]
+    coordinate: Coordinate | None
 
 
 class Agent:
@@ -289,6 +293,11 @@ class Agent:
         self._server_port = port
         await self._announce()
 
+    def datacenter_coordinates(self) -> list[DatacenterCoordinates]:
+        """The coordinates of the servers of each datacenter that is known."""
+        wan = self.wan.cluster if self.wan else None
+        return datacenter_coordinates(self.cluster, self.config.datacenter, wan)
+
     # User events
 
     async def fire(
@@ -378,4 +387,5 @@ class Agent:
             self.wan_port,
             self.datacenters(),
             {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
+            self.cluster.coordinate,
         )

@@ -11,6 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from agent.coordinates import node_coordinates
 from agent.logs import Value
 from agent.merge import NodeIds
 from agent.seeds import Seeds
@@ -20,9 +21,10 @@ from gossip.events import Gap, MemberStatus
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from agent.coordinates import NodeCoordinate
     from gossip.config import Config
     from gossip.events import Member, MemberEvent
 
@@ -141,19 +143,37 @@ class Pool:
 
         Index 0 never waits. Otherwise it waits `wait` seconds at most and gives the list unchanged.
         """
-        if index:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wait_for_members(index)
-            except TimeoutError:
-                pass
-        return self.cluster.members(), self.members_index
+        cluster = self.cluster
+        await self._outlast(index, wait, lambda: cluster.members_version, cluster.members_changed)
+        return cluster.members(), self.members_index
 
-    async def _wait_for_members(self, index: int) -> None:
-        while self.members_index <= index:
-            seen = self.cluster.members_version
-            if await self.cluster.members_changed(seen) == seen:
-                return  # closed
+    async def coordinates(
+        self, *, index: int = 0, wait: float = 0.0
+    ) -> tuple[list[NodeCoordinate], int]:
+        """The coordinates of its members and their index; waits as `members` does."""
+        cluster = self.cluster
+        await self._outlast(
+            index, wait, lambda: cluster.coordinates_version, cluster.coordinates_changed
+        )
+        return node_coordinates(cluster), self._index_base + cluster.coordinates_version
+
+    async def _outlast(
+        self,
+        index: int,
+        wait: float,
+        version: Callable[[], int],
+        changed: Callable[[int], Awaitable[int]],
+    ) -> None:
+        """Wait until the index of a version exceeds `index`, at most `wait` seconds; 0 never waits."""
+        if not index:
+            return
+        try:
+            async with asyncio.timeout(wait):
+                while self._index_base + (seen := version()) <= index:
+                    if await changed(seen) == seen:
+                        return  # closed
+        except TimeoutError:
+            pass
 
     async def force_leave(self, name: str, *, prune: bool = False) -> bool:
         """Declare that a failed member left, or forget it; False if nobody has that name.

@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
+from gossip.changes import Changes
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
 from gossip.events import Member, MemberStatus
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from gossip.config import Config
     from gossip.events import Admit
+    from gossip.serf.coordinates import Coordinate
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
@@ -104,8 +106,8 @@ class Cluster:
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription] = []
-        self._changed: list[asyncio.Future[None]] = []
-        self._published_version = 0
+        self._members_changes = Changes(lambda: self.members_version)
+        self._coordinates_changes = Changes(lambda: self.coordinates_version)
         self._log_minute_ends = 0.0
         self._logged = 0
         self._left: asyncio.Future[None] | None = None
@@ -170,7 +172,8 @@ class Cluster:
         await self._tasks.cancel()
         for subscription in list(self._subscriptions):
             subscription.close()
-        self._notify_changed()
+        self._members_changes.close()
+        self._coordinates_changes.close()
         if self._snapshot is not None:
             await self._snapshot.close()
 
@@ -314,15 +317,36 @@ class Cluster:
 
     async def members_changed(self, version: int) -> int:
         """Wait until `members_version` is not `version`, or the cluster is closed; returns it."""
-        while self.members_version == version and not self._closed:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._changed.append(waiter)
-            try:
-                await waiter
-            finally:
-                if waiter in self._changed:
-                    self._changed.remove(waiter)
-        return self.members_version
+        return await self._members_changes.wait(version)
+
+    @property
+    def coordinate(self) -> Coordinate | None:
+        """Our network coordinate; None when `Config.coordinates` is off."""
+        return self.coordinate_of(self.config.name)
+
+    def coordinate_of(self, name: str) -> Coordinate | None:
+        """The coordinate that a member told when we probed it last, or our own.
+
+        `gossip.distance` estimates the round trip between any two. None: coordinates are off, here or
+        there, or the member is unknown or has not answered a probe yet.
+        """
+        coordinates = self.node.coordinates
+        return coordinates.of(name) if coordinates else None
+
+    def coordinates(self) -> dict[str, Coordinate]:
+        """Every coordinate that is known, by the member's name, our own included."""
+        coordinates = self.node.coordinates
+        return coordinates.all() if coordinates else {}
+
+    @property
+    def coordinates_version(self) -> int:
+        """A number that grows with every change of `coordinates`, and of `members`."""
+        coordinates = self.node.coordinates
+        return coordinates.version if coordinates else self.members_version
+
+    async def coordinates_changed(self, version: int) -> int:
+        """Wait until `coordinates_version` is not `version`, or the cluster is closed; returns it."""
+        return await self._coordinates_changes.wait(version)
 
     def subscribe(self, *, limit: int = 1024) -> Subscription:
         """Membership changes and user events from now on.
@@ -350,6 +374,7 @@ class Cluster:
             "event_queue": len(membership.dissemination.events),
             "query_queue": len(membership.dissemination.queries),
             "encrypted": "true" if self.config.keys else "false",
+            "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
         }
         counters = sorted((self._stats + node.stats).items())
         return {name: str(value) for name, value in [*values.items(), *counters]}
@@ -477,9 +502,8 @@ class Cluster:
                 subscription.publish(event)
         if notices := node.take_notices():
             self._log(notices)
-        if node.members.version != self._published_version:
-            self._published_version = node.members.version
-            self._notify_changed()
+        self._members_changes.check()
+        self._coordinates_changes.check()
         if node.lifecycle is Lifecycle.LEFT and self._left and not self._left.done():
             self._left.set_result(None)
 
@@ -494,9 +518,3 @@ class Cluster:
                 logger.warning("%s", notice)
             else:
                 self._stats["notices_dropped"] += 1
-
-    def _notify_changed(self) -> None:
-        waiters, self._changed = self._changed, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)

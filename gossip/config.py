@@ -128,6 +128,8 @@ class Config:
     """Above 0 the bound is the larger of this and twice the members (Consul: 4096)."""
     protocol_version: int = 5
     """Serf protocol announced, 2 to 5 (Serf's agent 5, Consul 4)."""
+    coordinates: bool = True
+    """Keep a network coordinate; costs about 100 bytes of every ack, and an estimate of every round trip."""
     coalesce_period: float = 0.0
     """Merge member changes and same-named events for at most so long (Serf's agent: 3 s); 0 is off."""
     quiescent_period: float = 0.0

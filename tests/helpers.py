@@ -222,13 +222,18 @@ class Pool:
         dice = self.rng.random()
         return dice < self.loss or self.cut(source, target) or self.udp_cut(source, target)
 
+    def delay(self, source: Host, target: Host, dice: float) -> float:
+        """How long a packet is on its way; `dice` is below 1."""
+        return self.latency * (0.5 + dice)
+
     def _send(self, source: Host, data: bytes, address: Address) -> None:
         self.packets_sent += 1
         self.bytes_sent += len(data)
-        delay = self.latency * (0.5 + self.rng.random())
+        dice = self.rng.random()
         target = self.by_address.get(address)
         if target is None or self._lost(source, target):
             return
+        delay = self.delay(source, target, dice)
         heard_at, depth = source.heard
         depth = depth + 1 if heard_at == self.now else 1
         self.trace.append((self.now, source.name, target.name, data))

@@ -6,6 +6,7 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
+from agent.http.coordinate import render_coordinate
 from agent.http.errors import HttpError
 from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
@@ -58,10 +59,11 @@ async def members(call: Call) -> Reply:
 async def describe(call: Call) -> Reply:
     """Show configuration, membership and statistics; never a secret."""
     description = call.agent.describe()
+    coordinate = description.coordinate
     return Reply(
         {
             "Config": _config(description),
-            "Coord": None,  # as Consul says it where coordinates are off
+            "Coord": None if coordinate is None else render_coordinate(coordinate),
             "Member": render_member(description.member),
             "Stats": _stats(description),
             "Meta": {},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from agent.forward.messages import Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
+from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import status as status_routes
 from agent.http.answers import BASE_HEADERS
@@ -46,6 +47,7 @@ ROUTES = (
     *event_routes.routes(),
     *catalog_routes.routes(),
     *status_routes.routes(),
+    *coordinate_routes.routes(),
 )
 
 

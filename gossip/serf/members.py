@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from gossip.config import Config
     from gossip.serf.intents import RecentIntents
+    from gossip.serf.pool_coordinates import MemberCoordinate
 
 __all__ = ["MemberRegistry", "SerfMember", "describe_member"]
 
@@ -48,7 +49,7 @@ def describe_member(info: NodeInfo, status: MemberStatus) -> Member:
 class SerfMember:
     """What Serf holds about a member besides membership's record."""
 
-    __slots__ = ("gone_at", "info", "status", "status_ltime", "view")
+    __slots__ = ("coordinate", "gone_at", "info", "status", "status_ltime", "view")
 
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
@@ -56,6 +57,7 @@ class SerfMember:
         self.status_ltime = 0
         self.gone_at = 0.0
         self.view: Member | None = None
+        self.coordinate: MemberCoordinate | None = None
 
 
 class MemberRegistry:

@@ -22,6 +22,7 @@ from gossip.serf.intents import Intent, RecentIntents
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
+from gossip.serf.pool_coordinates import PoolCoordinates
 from gossip.serf.queries import Queries
 from gossip.serf.rejoin import Rejoin
 from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
@@ -153,6 +154,9 @@ class Node:
             emit = self._taken_down(emit, snapshot)
         self.notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
+        self.coordinates: PoolCoordinates | None = None
+        if config.coordinates:
+            self.coordinates = PoolCoordinates(config.name, self.members, self.stats, rng)
         self.queries = Queries(self)
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)
         self._user_events = UserEvents(self, requests)
@@ -406,11 +410,13 @@ class Node:
             self._user_events.merge(state, now, ignore_old=join and ignore_old)
 
     def ack_payload(self) -> bytes:
-        """Nothing rides on our acks until there are coordinates."""
-        return b""
+        """Our coordinate, or nothing."""
+        return self.coordinates.ack_payload() if self.coordinates else b""
 
     def notify_ping_complete(self, record: Record, rtt: float, payload: bytes) -> None:
-        """Round-trip times feed the coordinates."""
+        """The round trip and the member's coordinate move ours."""
+        if self.coordinates:
+            self.coordinates.learn(record.info.name, rtt, payload)
 
     # Intents
 

@@ -369,6 +369,7 @@ async def test_h5_closing_in_the_middle_of_everything_leaves_no_task(
         asyncio.create_task(clusters[1].join([address(clusters[0])] * 3)),
         asyncio.create_task(clusters[0].leave()),
         asyncio.create_task(clusters[2].members_changed(clusters[2].members_version)),
+        asyncio.create_task(clusters[2].coordinates_changed(clusters[2].coordinates_version)),
     ]
     await asyncio.sleep(0)
 
@@ -405,7 +406,7 @@ async def test_a_turn_that_fails_is_reported_and_the_node_goes_on_answering(
             sock.send(Ping(2, "one").encode())
             answer = await asyncio.get_running_loop().sock_recv(sock, 2048)
 
-    assert answer == Ack(2).encode()
+    assert answer == Ack(2, cluster.node.ack_payload()).encode()
     assert "a turn of the gossip driver failed" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
 

@@ -234,7 +234,7 @@ async def test_self_has_every_key_of_the_first_api_and_of_newer_clients() -> Non
     assert config["PrimaryDatacenter"] == config["Datacenter"] == "dc1"
     assert config["AdvertiseAddr"] == "127.0.0.1"
     assert list(shown["Member"]) == MEMBER_KEYS
-    assert shown["Coord"] is None
+    assert set(shown["Coord"]) == {"Adjustment", "Error", "Height", "Vec"}
     assert shown["Meta"] == {}
 
 
@@ -254,6 +254,7 @@ async def test_every_statistic_is_text(one: TestAgent) -> None:
         "event_queue",
         "query_queue",
         "encrypted",
+        "coordinate_resets",
     }
     assert stats["serf_lan"]["members"] == "1"
     assert set(stats["agent"]) >= {"check_monitors", "check_ttls", "checks", "services"}

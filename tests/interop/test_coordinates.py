@@ -151,7 +151,7 @@ async def test_both_commands_print_the_same_about_the_same_coordinates(start_con
         ours, theirs = await both(server, "rtt", *argv)
         assert ours == theirs
         assert ours[0] == 0
-    for argv in (["other", "none"], ["none"], ["-wan", "none.dc1"], ["-wan", "server.dc1", "a.b"]):
+    for argv in (["other", "none"], ["none"], ["-wan", "none.dc1"]):
         ours, theirs = await both(server, "rtt", *argv)
         assert ours == theirs
         assert ours[0] == 1

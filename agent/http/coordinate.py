@@ -20,20 +20,20 @@ WAIT = 300.0
 
 def routes() -> tuple[Route, ...]:
     """The endpoints, in the order of the API document."""
+    options: dict[str, Any] = {
+        "blocks": True,
+        "forwards": Forwards.DATACENTER,
+        "check": _check_enabled,
+    }
     return (
-        Route("/v1/coordinate/datacenters", Methods.READ, datacenters),
-        Route(
-            "/v1/coordinate/nodes", Methods.READ, nodes, blocks=True, forwards=Forwards.DATACENTER
-        ),
-        Route(
-            "/v1/coordinate/node/", Methods.READ, node, blocks=True, forwards=Forwards.DATACENTER
-        ),
+        Route("/v1/coordinate/datacenters", Methods.READ, datacenters, check=_check_enabled),
+        Route("/v1/coordinate/nodes", Methods.READ, nodes, **options),
+        Route("/v1/coordinate/node/", Methods.READ, node, **options),
     )
 
 
 async def datacenters(call: Call) -> Reply:
     """List the servers of each datacenter, ours first."""
-    _check_enabled(call)
     return Reply(
         [
             {
@@ -87,7 +87,6 @@ def _render(entry: NodeCoordinate) -> dict[str, Any]:
 
 async def _query(call: Call) -> tuple[list[NodeCoordinate], dict[str, str]]:
     """The nodes asked for and the headers that belong to them."""
-    _check_enabled(call)
     query = blocking(call.parameters, default=WAIT)
     found, index = await call.agent.lan.coordinates(index=query.index, wait=query.wait)
     if call.has("segment"):

@@ -130,8 +130,8 @@ async def test_who_left_is_gone_and_blocked_queries_hear_of_it() -> None:
 async def test_mistakes_are_reported_as_consul_does(one: TestAgent) -> None:
     for target, status, text in (
         ("/v1/coordinate/nodes?wait=abc", 400, "Invalid wait time"),
-        ("/v1/coordinate/nodes?dc=elsewhere", 500, "No path to datacenter"),
-        ("/v1/coordinate/node/one?dc=elsewhere", 500, "No path to datacenter"),
+        ("/v1/coordinate/nodes?dc=elsewhere", 500, "No known Consul servers"),
+        ("/v1/coordinate/node/one?dc=elsewhere", 500, "No known Consul servers"),
     ):
         answer = await one.get(target)
         assert (answer.status, answer.text) == (status, text)

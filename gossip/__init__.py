@@ -1,8 +1,10 @@
 """The gossip protocol: a member of a Serf pool as a plain asyncio library.
 
-`Cluster` is loaded at its first use, so that the pure parts can be imported without asyncio.
+`Cluster` and what belongs to it are loaded at first use, so that the pure parts can be imported without
+asyncio.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
@@ -32,7 +34,10 @@ from gossip.events import (
 )
 
 if TYPE_CHECKING:
-    from gossip.aio import Cluster, QueryReplies, Subscription
+    from gossip.aio import Cluster
+    from gossip.keys import KeyManager, KeyResult, RotationStep
+    from gossip.queries import QueryReplies
+    from gossip.subscriptions import Subscription
 
 __all__ = [
     "Cluster",
@@ -42,6 +47,8 @@ __all__ = [
     "Gap",
     "GossipError",
     "JoinError",
+    "KeyManager",
+    "KeyResult",
     "LimitError",
     "Member",
     "MemberFailed",
@@ -56,15 +63,24 @@ __all__ = [
     "QueryError",
     "QueryReceived",
     "QueryReplies",
+    "RotationStep",
     "Subscription",
     "UserEvent",
     "WireError",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in {"Cluster", "QueryReplies", "Subscription"}:
-        from gossip import aio  # noqa: PLC0415 - see above
+_DRIVER = {
+    "Cluster": "aio",
+    "KeyManager": "keys",
+    "KeyResult": "keys",
+    "QueryReplies": "queries",
+    "RotationStep": "keys",
+    "Subscription": "subscriptions",
+}
 
-        return getattr(aio, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _DRIVER:
+        return getattr(import_module(f"gossip.{_DRIVER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

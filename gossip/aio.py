@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Self
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
 from gossip.events import Member, MemberStatus, QueryReceived
+from gossip.keyring_file import KeyringFile
+from gossip.keys import KeyManager
 from gossip.queries import QueryHandlers, QueryReplies
 from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
@@ -35,6 +37,7 @@ from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from gossip.config import Config
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Cluster", "QueryReplies", "Subscription"]
+__all__ = ["Cluster", "Subscription"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +78,8 @@ class Cluster:
     Args:
         config: the pool's settings.
         admit: tells why a member may not be in the pool, or None when it may.
+        keyring_file: keeps the keys over a restart, as Serf's and Consul's do; one that exists wins
+            over the configured keys, else it is made from them. None keeps them in memory only.
         rng: random choices; None seeds one from the system.
     """
 
@@ -83,6 +88,7 @@ class Cluster:
         config: Config,
         *,
         admit: Callable[[Member], str | None] | None = None,
+        keyring_file: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -99,6 +105,11 @@ class Cluster:
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription] = []
+        self._keyring_file = (
+            KeyringFile(keyring_file, self._clock, self._wake) if keyring_file else None
+        )
+        self.keys = KeyManager(self)
+        """Changes the keys of the whole pool."""
         self._handlers = QueryHandlers(self.respond, self._clock, self._stats)
         self._changed: list[asyncio.Future[None]] = []
         self._published_version = 0
@@ -129,10 +140,10 @@ class Cluster:
 
         Raises:
             OSError: the address cannot be bound.
-            ConfigError: an address or a tag is not usable.
+            ConfigError: an address, a tag or the keyring file is not usable.
         """
-        keyring = self._keyring()
         self._ended = asyncio.get_running_loop().create_future()
+        keyring = await self._keyring()
         try:
             port = await self._bind()
             advertise = self.config.advertise or self._own_ip()
@@ -145,6 +156,7 @@ class Cluster:
                 now=self._clock(),
                 keyring=keyring,
                 admit=self._admit,
+                save_keys=self._keyring_file.save if self._keyring_file else None,
             )
         except BaseException:
             await self.close()
@@ -162,6 +174,8 @@ class Cluster:
         await self._streams.close()
         await self._tasks.cancel()
         await self._handlers.close()
+        if self._keyring_file is not None:
+            await self._keyring_file.close()
         if self._node is not None:
             self._node.close_queries(self._clock())
         for subscription in list(self._subscriptions):
@@ -408,17 +422,19 @@ class Cluster:
             "intent_queue": len(membership.dissemination.intents),
             "event_queue": len(membership.dissemination.events),
             "query_queue": len(membership.dissemination.queries),
-            "encrypted": "true" if self.config.keys else "false",
+            "encrypted": "true" if node.keyring else "false",
         }
         counters = sorted((self._stats + node.stats).items())
         return {name: str(value) for name, value in [*values.items(), *counters]}
 
     # The driver
 
-    def _keyring(self) -> Keyring | None:
-        if not self.config.keys:
-            return None
-        return Keyring(self.config.keys)
+    async def _keyring(self) -> Keyring | None:
+        keys = self.config.keys
+        if self._keyring_file is not None:
+            keys = await self._keyring_file.open(keys)
+            self.config.replace(keys=keys)  # judges them together with the other settings
+        return Keyring(keys) if keys else None
 
     def _own_ip(self) -> str:
         bind = self.config.bind

@@ -21,6 +21,7 @@ from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
 from gossip.serf.conflict import NameConflict
 from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.key_queries import KeyChange, KeyQueries
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
@@ -89,6 +90,8 @@ class Node:
         now: the driver's time.
         keyring: encrypts and decrypts; None for plain text.
         admit: tells why a member may not be in the pool, or None when it may.
+        save_keys: called with each change of the keyring that is to be kept over a restart, which
+            counts once the change is told that it is saved; None for a ring in memory only.
 
     Raises:
         ConfigError: the tags do not fit.
@@ -105,6 +108,7 @@ class Node:
         now: float,
         keyring: Keyring | None = None,
         admit: Callable[[Member], str | None] | None = None,
+        save_keys: Callable[[KeyChange], None] | None = None,
     ) -> None:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
@@ -147,6 +151,7 @@ class Node:
             {
                 "ping": lambda _query, _now: None,  # it asks for an ack, and has it
                 "conflict": self._name_conflict.answer,
+                **KeyQueries(self, save_keys).handlers(),
             },
         )
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)

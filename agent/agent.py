@@ -33,7 +33,7 @@ from agent.pool import Pool
 from agent.servers import Servers, server_of
 from agent.wan import WanPool
 from gossip.errors import GossipError, LimitError, WireError
-from gossip.events import Member
+from gossip.events import Member, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
@@ -345,6 +345,11 @@ class Agent:
             match event:
                 case SerfEvent():
                     self._receive_event(event)
+                case QueryReceived():
+                    pass  # whoever registered a handler for it answers
+                case NameConflictLost():
+                    log.error("another node has our name, this agent ends name=%s", event.name)
+                    self._finish(1)
                 case _:
                     self.lan.log_change(event)
 

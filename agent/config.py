@@ -348,6 +348,7 @@ class AgentConfig:
             "dead_node_reclaim_time": 30.0,
             "protocol_version": 4,
             "min_queue_depth": 4096,
+            "resolve_name_conflicts": False,
         }
         return values | {f.name: getattr(tuning, f.name) for f in fields(tuning)}
 

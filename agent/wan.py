@@ -17,7 +17,15 @@ from agent.logs import Value
 from agent.merge import server_address, wan_address, wan_problem
 from agent.pool import Pool
 from gossip.errors import JoinError
-from gossip.events import Gap, MemberJoined, MemberStatus, MemberUpdated, UserEvent
+from gossip.events import (
+    Gap,
+    MemberJoined,
+    MemberStatus,
+    MemberUpdated,
+    NameConflictLost,
+    QueryReceived,
+    UserEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +100,8 @@ class WanPool(Pool):
 
     async def _follow_changes(self) -> None:
         async for event in self.cluster.subscribe():
-            if not isinstance(event, UserEvent):  # Consul fires none here
+            # Nobody fires or asks anything here.
+            if not isinstance(event, UserEvent | QueryReceived | NameConflictLost):
                 self.log_change(event)
 
     # Bringing in the servers of the LAN pool

@@ -8,9 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gossip.aio import Cluster, Subscription
+    from gossip.aio import Cluster
     from gossip.config import Config
-    from gossip.errors import ConfigError, GossipError, JoinError, LimitError, WireError
+    from gossip.errors import (
+        ConfigError,
+        GossipError,
+        JoinError,
+        LimitError,
+        QueryError,
+        WireError,
+    )
     from gossip.events import (
         Event,
         Gap,
@@ -21,9 +28,16 @@ if TYPE_CHECKING:
         MemberReaped,
         MemberStatus,
         MemberUpdated,
+        NameConflictLost,
+        QueryAck,
+        QueryAnswer,
+        QueryReceived,
         UserEvent,
     )
+    from gossip.keys import KeyManager, KeyResult, RotationStep
+    from gossip.queries import QueryReplies
     from gossip.serf.coordinates import Coordinate, distance
+    from gossip.subscriptions import Subscription
 
 __all__ = [
     "Cluster",
@@ -34,6 +48,8 @@ __all__ = [
     "Gap",
     "GossipError",
     "JoinError",
+    "KeyManager",
+    "KeyResult",
     "LimitError",
     "Member",
     "MemberFailed",
@@ -42,6 +58,13 @@ __all__ = [
     "MemberReaped",
     "MemberStatus",
     "MemberUpdated",
+    "NameConflictLost",
+    "QueryAck",
+    "QueryAnswer",
+    "QueryError",
+    "QueryReceived",
+    "QueryReplies",
+    "RotationStep",
     "Subscription",
     "UserEvent",
     "WireError",
@@ -49,10 +72,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gossip.aio": {"Cluster", "Subscription"},
+    "gossip.aio": {"Cluster"},
     "gossip.config": {"Config"},
-    "gossip.errors": {"ConfigError", "GossipError", "JoinError", "LimitError", "WireError"},
+    "gossip.errors": {
+        "ConfigError",
+        "GossipError",
+        "JoinError",
+        "LimitError",
+        "QueryError",
+        "WireError",
+    },
+    "gossip.keys": {"KeyManager", "KeyResult", "RotationStep"},
+    "gossip.queries": {"QueryReplies"},
     "gossip.serf.coordinates": {"Coordinate", "distance"},
+    "gossip.subscriptions": {"Subscription"},
 }
 """Where the names come from; all others are from ``gossip.events``."""
 

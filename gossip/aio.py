@@ -23,7 +23,11 @@ from typing import TYPE_CHECKING, Self
 from gossip.changes import Changes
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
-from gossip.events import Member, MemberStatus
+from gossip.events import Member, MemberStatus, QueryReceived
+from gossip.keyring_file import KeyringFile
+from gossip.keys import KeyManager
+from gossip.queries import QueryHandlers, QueryReplies
+from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.snapshot_file import SnapshotWriter
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     from gossip.config import Config
     from gossip.events import Admit
+    from gossip.queries import QueryHandler
     from gossip.serf.coordinates import Coordinate
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
@@ -79,6 +84,8 @@ class Cluster:
         admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
         snapshot: file that remembers members and clocks, in Serf's format. A node started with it
             does not deliver again what it has seen, and joins its pool again by itself.
+        keyring_file: keeps the keys over a restart, as Serf's and Consul's do; one that exists wins
+            over the configured keys, else it is made from them. None keeps them in memory only.
         rng: random choices; None seeds one from the system.
     """
 
@@ -88,6 +95,7 @@ class Cluster:
         *,
         admit: Admit | None = None,
         snapshot: Path | None = None,
+        keyring_file: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -106,6 +114,12 @@ class Cluster:
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription] = []
+        self._keyring_file = (
+            KeyringFile(keyring_file, self._clock, self._wake) if keyring_file else None
+        )
+        self.keys = KeyManager(self)
+        """Changes the keys of the whole pool."""
+        self._handlers = QueryHandlers(self.respond, self._clock, self._stats)
         self._members_changes = Changes(lambda: self.members_version)
         self._coordinates_changes = Changes(lambda: self.coordinates_version)
         self._log_minute_ends = 0.0
@@ -113,6 +127,8 @@ class Cluster:
         self._left: asyncio.Future[None] | None = None
         self._firing = asyncio.Lock()
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     # Life
 
@@ -133,9 +149,10 @@ class Cluster:
 
         Raises:
             OSError: the address cannot be bound.
-            ConfigError: an address, a tag or the snapshot is not usable.
+            ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
         """
-        keyring = self._keyring()
+        self._ended = asyncio.get_running_loop().create_future()
+        keyring = await self._keyring()
         try:
             if (path := self._snapshot_path) is not None:  # before anything is sent or received
                 rejoin = self.config.rejoin_after_leave
@@ -154,6 +171,7 @@ class Cluster:
                 keyring=keyring,
                 admit=self._admit,
                 snapshot=self._snapshot.snapshot if self._snapshot else None,
+                save_keys=self._keyring_file.save if self._keyring_file else None,
             )
         except BaseException:
             await self.close()
@@ -170,12 +188,30 @@ class Cluster:
         self._datagrams.close()
         await self._streams.close()
         await self._tasks.cancel()
+        await self._handlers.close()
+        if self._keyring_file is not None:
+            await self._keyring_file.close()
+        if self._node is not None:
+            self._node.close_queries(self._clock())
         for subscription in list(self._subscriptions):
             subscription.close()
         self._members_changes.close()
         self._coordinates_changes.close()
         if self._snapshot is not None:
             await self._snapshot.close()
+        for future in (self._left, self._ended):
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    @property
+    def closed(self) -> asyncio.Future[None]:
+        """Done once the cluster has ended: by `close`, or of itself when it lost its name.
+
+        The latter is told by a `NameConflictLost`. Shield it before cancelling what waits for it.
+        """
+        if self._ended is None:
+            raise GossipError("the cluster has not been started")
+        return self._ended
 
     @property
     def local_address(self) -> Address:
@@ -228,6 +264,8 @@ class Cluster:
 
         Cancelling the call does not stop the leave.
         """
+        if self._closed:
+            return
         self.node.leave(self._clock())
         if self._snapshot is not None:
             self._snapshot.sync()
@@ -277,6 +315,68 @@ class Cluster:
             ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
         self._wake()
         return ltime
+
+    def query(
+        self,
+        name: str,
+        payload: bytes = b"",
+        *,
+        nodes: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        request_ack: bool = False,
+        relay_factor: int = 0,
+        timeout: float | None = None,
+    ) -> QueryReplies:
+        """Ask the members; their replies can be iterated until the deadline. We are asked too.
+
+        Args:
+            name: tells the members which handler is meant; ``_serf_...`` are the protocol's own.
+            payload: for that handler.
+            nodes: names of the members that are asked; empty for all.
+            tags: expressions (RE2, not anchored) that the tags of those asked have to match.
+            request_ack: everybody asked also says at once that the query has arrived.
+            relay_factor: each reply comes through so many other members too.
+            timeout: seconds to wait for replies; None for Serf's default, 3.2 for up to 9 members.
+
+        Raises:
+            LimitError: encoded it is too large, or 256 queries are open; nothing was sent.
+        """
+        question = Question(name, payload, nodes, tags, request_ack, relay_factor, timeout)
+        replies = QueryReplies(self._stats)
+        node = self.node
+        collector = node.query(
+            question, self._clock(), on_reply=replies.receive, on_closed=replies.ended
+        )
+
+        def close() -> None:
+            node.close_query(collector, self._clock())
+
+        replies.opened(node.driver_time(collector.deadline), close)
+        self._wake()
+        return replies
+
+    async def respond(self, query: QueryReceived, payload: bytes) -> None:
+        """Answer a query that a subscription gave.
+
+        Raises:
+            LimitError: encoded the answer exceeds the limit; a smaller one may be tried.
+            QueryError: the deadline has passed, or it has been answered.
+        """
+        self.node.respond(query, payload, self._clock())
+        self._wake()
+
+    def on_query(self, name: str, handler: QueryHandler) -> None:
+        """Answer queries of that name with what a function returns, or not when that is None.
+
+        Args:
+            name: of the queries; a second handler for it replaces the first.
+            handler: a coroutine function, or a plain one, which may block: it runs in a thread, and
+                must not touch the cluster from there. What it raises is logged.
+
+        Raises:
+            GossipError: the name belongs to the protocol.
+        """
+        self._handlers.register(name, handler)
 
     async def set_tags(self, tags: Mapping[str, str]) -> None:
         """Change our tags.
@@ -373,7 +473,7 @@ class Cluster:
             "intent_queue": len(membership.dissemination.intents),
             "event_queue": len(membership.dissemination.events),
             "query_queue": len(membership.dissemination.queries),
-            "encrypted": "true" if self.config.keys else "false",
+            "encrypted": "true" if node.keyring else "false",
             "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
         }
         counters = sorted((self._stats + node.stats).items())
@@ -381,10 +481,12 @@ class Cluster:
 
     # The driver
 
-    def _keyring(self) -> Keyring | None:
-        if not self.config.keys:
-            return None
-        return Keyring(self.config.keys)
+    async def _keyring(self) -> Keyring | None:
+        keys = self.config.keys
+        if self._keyring_file is not None:
+            keys = await self._keyring_file.open(keys)
+            self.config.replace(keys=keys)  # judges them together with the other settings
+        return Keyring(keys) if keys else None
 
     def _own_ip(self) -> str:
         bind = self.config.bind
@@ -477,7 +579,7 @@ class Cluster:
             logger.critical("a turn of the gossip driver failed", exc_info=True)
         if self._inbox:
             self._wake()
-        else:
+        elif not self._closed:
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -500,12 +602,16 @@ class Cluster:
         for event in node.take_events():
             for subscription in self._subscriptions:
                 subscription.publish(event)
+            if isinstance(event, QueryReceived):
+                self._handlers.receive(event)
         if notices := node.take_notices():
             self._log(notices)
         self._members_changes.check()
         self._coordinates_changes.check()
         if node.lifecycle is Lifecycle.LEFT and self._left and not self._left.done():
             self._left.set_result(None)
+        if node.lifecycle is Lifecycle.LOST_NAME and self._closing is None:
+            self._closing = asyncio.create_task(self.close())
 
     def _log(self, notices: list[str]) -> None:
         """Write notices, but not as many as somebody may provoke."""

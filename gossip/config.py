@@ -118,6 +118,11 @@ class Config:
     """Name and payload, and the encoded event, bytes; above about 1,300 only push/pull carries it."""
     query_buffer: int = 512
     """Slots of the query ring."""
+    query_size_limit: int = 1024
+    """A query of ours, encoded, bytes; it has to fit into a gossip packet in any case."""
+    query_timeout_mult: int = 16
+    """Time for answers: this times the gossip interval times ceil(log10(members + 1)), unless the
+    caller says; raising it waits longer for members that do not answer."""
     query_response_size_limit: int = 1024
     """Largest answer to a query, encoded, bytes."""
     max_ltime_jump: int = 2**32
@@ -126,6 +131,9 @@ class Config:
     """Broadcasts queued per kind beyond which the most transmitted are dropped, checked at each reap."""
     min_queue_depth: int = 0
     """Above 0 the bound is the larger of this and twice the members (Consul: 4096)."""
+    resolve_name_conflicts: bool = True
+    """When another node claims our name, let the pool vote, and shut down if it is not for us
+    (Consul: False, a duplicate is only logged)."""
     protocol_version: int = 5
     """Serf protocol announced, 2 to 5 (Serf's agent 5, Consul 4)."""
     coordinates: bool = True
@@ -223,6 +231,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "event_buffer": (1, 65536),
     "user_event_size_limit": (1, MAX_USER_EVENT_SIZE),
     "query_buffer": (1, 65536),
+    "query_size_limit": (1, MAX_USER_EVENT_SIZE),
+    "query_timeout_mult": (1, 1000),
     "query_response_size_limit": (1, MAX_USER_EVENT_SIZE),
     "max_ltime_jump": (1, 2**63 - 1),
     "max_queue_depth": (1, 2**31),

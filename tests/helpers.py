@@ -7,7 +7,8 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from gossip.events import Event, MemberStatus
+from gossip.events import Event, MemberStatus, QueryAck, QueryAnswer, QueryReceived, QueryReply
+from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.wire.address import parse_ip
@@ -15,10 +16,11 @@ from gossip.wire.address import parse_ip
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gossip.serf.asking import Collector
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Host", "Pool"]
+__all__ = ["Asked", "Host", "Pool"]
 
 
 class Host:
@@ -30,6 +32,8 @@ class Host:
         self.events: list[Event] = []
         self.notices: list[str] = []
         self.running = True
+        self.answers: Callable[[QueryReceived], bytes | None] | None = None
+        """What its application answers to queries."""
         self.paused_until = 0.0
         self.wake_at: float | None = None
         self.heard: tuple[float, int] = (
@@ -46,6 +50,21 @@ class Host:
 
     def told(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+class Asked:
+    """A query of one of a pool's nodes, and what came back when."""
+
+    def __init__(self) -> None:
+        self.collector: Collector | None = None
+        self.replies: list[tuple[float, QueryReply]] = []
+        self.closed_at: list[float] = []
+
+    def acks(self) -> list[str]:
+        return sorted(reply.node for _, reply in self.replies if isinstance(reply, QueryAck))
+
+    def answers(self) -> dict[str, bytes]:
+        return {r.node: r.payload for _, r in self.replies if isinstance(r, QueryAnswer)}
 
 
 class Pool:
@@ -123,6 +142,17 @@ class Pool:
         self.drain(host)
         return ltime
 
+    def ask(self, host: Host, name: str, payload: bytes = b"", **question: Any) -> Asked:
+        asked = Asked()
+        asked.collector = host.node.query(
+            Question(name, payload, **question),
+            self.now,
+            on_reply=lambda reply, _now: asked.replies.append((self.now, reply)),
+            on_closed=lambda _now: asked.closed_at.append(self.now),
+        )
+        self.drain(host)
+        return asked
+
     def leave(self, host: Host) -> None:
         host.node.leave(self.now)
         self.drain(host)
@@ -193,9 +223,14 @@ class Pool:
             self._send(host, data, address)
         for exchange in node.take_dials():
             self._dial(host, exchange)
-        host.events += node.take_events()
+        for event in node.take_events():
+            host.events.append(event)
+            if isinstance(event, QueryReceived) and host.answers is not None:
+                if (answer := host.answers(event)) is not None:
+                    node.respond(event, answer, self.now)
+                self.drain(host)
         host.notices += node.take_notices()
-        if node.lifecycle is Lifecycle.LEFT:
+        if node.lifecycle in {Lifecycle.LEFT, Lifecycle.LOST_NAME}:
             self.kill(host)
         due = node.next_timeout()
         if due is not None and host.running and due != host.wake_at:

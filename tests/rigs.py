@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gossip.events import Admit, Event, MemberStatus
+    from gossip.serf.key_queries import KeyChange
     from gossip.swim.exchange import Exchange
     from gossip.swim.members import Record
     from gossip.wire.address import Address
@@ -213,6 +214,8 @@ class NodeRig:
         seed: int = 1,
         now: float = 100.0,
         admit: Admit | None = None,
+        keys: Sequence[bytes] = (),
+        save_keys: Callable[[KeyChange], None] | None = None,
         **settings: Any,
     ) -> None:
         settings = {"push_pull_interval": 0.0} | settings
@@ -225,7 +228,9 @@ class NodeRig:
             rng=rng,
             new_nonce=lambda: rng.randbytes(12),
             now=self.now,
+            keyring=Keyring(keys) if keys else None,
             admit=admit,
+            save_keys=save_keys,
         )
         self.m = self.node.membership
         self.stats = self.node.stats

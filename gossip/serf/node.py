@@ -4,8 +4,8 @@
     receive_packet, accept           take_packets  datagrams to send
     handle_timeout                   take_dials    exchanges to open TCP connections for
     join, leave, force_leave,        take_events   what the application is told
-    user_event, set_tags             take_notices  lines for the operator's log
-                                     next_timeout  when to call handle_timeout
+    user_event, query, respond,      take_notices  lines for the operator's log
+    set_tags                         next_timeout  when to call handle_timeout
 
 Inputs never raise because of what came from the network. `now` is the driver's monotonic time in
 seconds; inside, local time is used (see `gossip.swim.clock`).
@@ -16,9 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gossip.errors import WireError
-from gossip.events import Event, MemberStatus
+from gossip.events import Event, MemberStatus, QueryReceived, QueryReply
+from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
+from gossip.serf.conflict import NameConflict
 from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.key_queries import KeyChange, KeyQueries
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
@@ -99,6 +102,8 @@ class Node:
         admit: tells why members may not be in the pool, or None when they may.
         snapshot: what an earlier run left: the clocks go on where they were, and its pool is joined
             again. What happens is taken down in it. None remembers nothing.
+        save_keys: called with each change of the keyring that is to be kept over a restart, which
+            counts once the change is told that it is saved; None for a ring in memory only.
 
     Raises:
         ConfigError: the tags do not fit.
@@ -116,6 +121,7 @@ class Node:
         keyring: Keyring | None = None,
         admit: Admit | None = None,
         snapshot: Snapshot | None = None,
+        save_keys: Callable[[KeyChange], None] | None = None,
     ) -> None:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
@@ -157,7 +163,16 @@ class Node:
         self.coordinates: PoolCoordinates | None = None
         if config.coordinates:
             self.coordinates = PoolCoordinates(config.name, self.members, self.stats, rng)
-        self.queries = Queries(self)
+        self.asking = Asking(self, rng)
+        self._name_conflict = NameConflict(self)
+        self.queries = Queries(
+            self,
+            {
+                "ping": lambda _query, _now: None,  # it asks for an ack, and has it
+                "conflict": self._name_conflict.answer,
+                **KeyQueries(self, save_keys).handlers(),
+            },
+        )
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)
         self._user_events = UserEvents(self, requests)
         self._member_repair = MemberRepair(
@@ -282,6 +297,38 @@ class Node:
         """
         return self._user_events.fire(name, payload, self.enter(now), coalesce=coalesce)
 
+    def query(
+        self,
+        question: Question,
+        now: float,
+        *,
+        on_reply: Callable[[QueryReply, float], None],
+        on_closed: Callable[[float], None],
+    ) -> Collector:
+        """Ask the members; what comes back goes to the callbacks, see `Asking.ask`.
+
+        Raises:
+            LimitError: it is too large, or too many are open; nothing was sent.
+        """
+        return self.asking.ask(question, self.enter(now), on_reply=on_reply, on_closed=on_closed)
+
+    def close_query(self, collector: Collector, now: float) -> None:
+        """Take no more replies to a query of ours."""
+        self.asking.close(collector, self.enter(now))
+
+    def close_queries(self, now: float) -> None:
+        """Close all queries of ours: the driver stops."""
+        self.asking.close_all(self.enter(now))
+
+    def respond(self, query: QueryReceived, payload: bytes, now: float) -> None:
+        """Answer a query that the application was told of.
+
+        Raises:
+            LimitError: the answer is too large.
+            QueryError: it comes too late, or is the second one.
+        """
+        self.queries.respond(query, payload, self.enter(now))
+
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Change our tags; every member sees an update.
 
@@ -348,12 +395,14 @@ class Node:
         """A member changed its tags."""
         self.members.updated(record, now)
 
-    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:  # noqa: ARG002
+    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:
         """Two nodes use one name."""
         (ip, port), (other_ip, other_port) = held.address, other.address
         self.membership.notice(
             f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
         )
+        if held is self.membership.own.info and self.config.resolve_name_conflicts:
+            self._name_conflict.begin(other, now)
 
     def notify_message(self, data: bytes, source: Address | None, now: float) -> None:
         """A Serf message; what is new is passed on byte for byte."""
@@ -370,12 +419,14 @@ class Node:
                 if self._receive_intent(message, now):
                     self.broadcast(queues.intents, data, source, now)
             case Query():
-                if self.witness(self.query_clock, message.ltime) and self.queries.receive(message):
+                if self.witness(self.query_clock, message.ltime) and (
+                    self.queries.receive(message, now)
+                ):
                     self.broadcast(queues.queries, data, source, now)
             case Relay():
                 self.queries.forward(message)
             case QueryResponse():
-                self.stats["query_responses_unexpected"] += 1
+                self.asking.receive(message, now)
             case _:
                 self.stats["messages_unexpected_serf"] += 1
 
@@ -483,6 +534,10 @@ class Node:
         return PATIENCE if self.only_our_kind() else PATIENCE_TICKS * self.config.gossip_interval
 
     # Shared
+
+    def driver_time(self, local: float) -> float:
+        """The driver's time at a point of local time, if nothing stalls until then."""
+        return self._local_clock.driver_time(local)
 
     def only_our_kind(self) -> bool:
         """Whether no genuine agent, which passes news on at its ticks, is in the pool."""

@@ -36,7 +36,11 @@ SECURITY = {
     "referrer-policy": "no-referrer",
 }
 TEXT = "text/plain; charset=utf-8"
-READS = [route.path for route in ROUTES if route.methods is Methods.READ]
+READS = [
+    f"{route.path}one" if route.path.endswith("node/") else route.path
+    for route in ROUTES
+    if route.methods is Methods.READ
+]
 WRITES = [route.path for route in ROUTES if route.methods is not Methods.READ]
 
 

@@ -134,6 +134,9 @@ METHODS = {
     "/v1/event/list": "GET,HEAD",
     "/v1/status/leader": "GET,HEAD",
     "/v1/status/peers": "GET,HEAD",
+    "/v1/coordinate/datacenters": "GET,HEAD",
+    "/v1/coordinate/nodes": "GET,HEAD",
+    "/v1/coordinate/node/": "GET,HEAD",
 }
 
 

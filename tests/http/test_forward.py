@@ -189,6 +189,21 @@ async def test_no_more_than_a_few_servers_are_asked() -> None:
         assert sum(len(came) for _, came in taken) == ATTEMPTS
 
 
+async def test_an_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.forward.post.MAX_ANSWER", 1000)
+
+    async def handler(call: Call) -> Reply:
+        return Reply("x" * int(call.get("size")))
+
+    async with server("one", "dc1", KEY) as one, running("web", **encrypted(KEY)) as web:
+        await join(web, one)
+        serve(handler, one, web)
+        assert (await web.get("/x?size=800")).status == 200
+        answer = await web.get("/x?size=1000")
+        assert answer.status == 500
+        assert answer.text.endswith("the answer exceeds the limit of 1000 bytes")
+
+
 async def test_a_request_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.http.endpoints.FORWARD_TIMEOUT", 0.2)
     ended = asyncio.Event()
@@ -245,6 +260,20 @@ async def test_a_blocking_query_waits_at_the_server_and_its_end_comes_back() -> 
         change.set()
         answer = await asking
         assert (answer.json, answer.index) == ("7", 8)
+
+
+async def test_a_blocking_query_may_take_its_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.http.endpoints.FORWARD_TIMEOUT", 0.2)
+
+    async def handler(_call: Call) -> Reply:
+        await asyncio.sleep(0.5)
+        return Reply("waited")
+
+    async with server("one", "dc1") as one, running("web") as web:
+        await join(web, one)
+        serve(handler, one, web)
+        assert (await web.get("/x?index=7&wait=5s")).json == "waited"
+        assert (await web.get("/x?wait=5s")).status == 500  # nothing waits without an index
 
 
 async def test_a_client_that_hangs_up_frees_the_whole_chain() -> None:

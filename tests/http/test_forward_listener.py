@@ -255,3 +255,14 @@ async def test_what_strangers_are_sending_is_bounded(monkeypatch: pytest.MonkeyP
         for _, writer in (first, second):
             writer.close()
         await eventually(lambda: one.listener._strangers == 0)
+
+
+async def test_without_a_key_the_body_of_a_stranger_is_not_even_read() -> None:
+    head = f"POST {FORWARD_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n".encode()
+    async with server("one", "dc1") as one, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", one.server_port, local_addr=("127.0.0.99", 0)
+        )
+        writer.write(head)
+        assert b" 403 " in await reader.readline()
+        writer.close()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -277,3 +278,34 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=20
     )
     assert found.stdout == "[]\n"
+
+
+def test_a_client_process_forwards_to_a_server_process(tmp_path: Path) -> None:
+    key = "-encrypt=" + "A" * 43 + "="
+    with (
+        started("-dev", "-node=server", key) as server,
+        started(*client(tmp_path, key)) as web,
+    ):
+        for agent in (server, web):
+            agent.until("data will now stream")
+        web.get(f"/v1/agent/join/127.0.0.1:{server.lan_port}", "PUT")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            web.get("/v1/event/fire/x?dc=dc2", "PUT")
+        text = caught.value.read().decode()
+        assert (caught.value.code, text) == (500, "rpc error making call: No path to datacenter")
+        assert '"served":"1"' in server.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_busy_server_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started(*client(tmp_path, "-server", f"-server-port={port}")) as agent:
+            code, _, errors = agent.end()
+    assert code == 1
+    assert "cannot bind the server address (ports.server): " in errors
+
+
+def test_a_server_without_a_port_takes_nothing(tmp_path: Path) -> None:
+    with started(*client(tmp_path, "-server", "-server-port=-1")) as agent:
+        agent.until("data will now stream")
+        assert '"port"' not in agent.get("/v1/agent/members")[1]

@@ -81,7 +81,7 @@ class Process:
 def started(*argv: str) -> Iterator[Process]:
     """An agent on ports of the system's choice."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", *argv],
+        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -38,7 +38,7 @@ class Pool:
         name: ``lan`` or ``wan``; its lines in the log come from ``agent.NAME``.
         config: its settings.
         rule: tells why a member may not be in it, or None.
-        node_id: ours, where node IDs have to be unique; None where they are not looked at.
+        node_id: ours, where node IDs have to be unique; empty where they are not looked at.
         snapshot: file that remembers its members and clocks; None remembers nothing.
         start_join: addresses joined once at start.
         retry_join: addresses joined at start until one answers.
@@ -53,7 +53,7 @@ class Pool:
         config: Config,
         *,
         rule: Callable[[Member], str | None],
-        node_id: str | None = None,
+        node_id: str = "",
         snapshot: Path | None = None,
         start_join: Sequence[str] = (),
         retry_join: Sequence[str] = (),
@@ -65,7 +65,7 @@ class Pool:
         self.log = logging.getLogger(f"agent.{name}")
         self._rule = rule
         self.cluster = Cluster(config, admit=self._admit, snapshot=snapshot)
-        self._ids = node_id and NodeIds(config.name, node_id, self.cluster.member)
+        self._ids = NodeIds(config.name, node_id, self.cluster.member) if node_id else None
         self._start_join = start_join
         self._retry_join = retry_join
         self._give_up = give_up
@@ -131,7 +131,7 @@ class Pool:
         for member in members:
             if problem := self._rule(member):
                 return problem
-        return self._ids.admit(members) if self._ids else None
+        return None if self._ids is None else self._ids.admit(members)
 
     @property
     def members_index(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WAN", "Answer", "TestAgent", "eventually", "raw_exchange", "running"]
 
-WAN = {"server": True, "ports": Ports(http=0, serf_lan=0, serf_wan=0)}
+WAN: dict[str, Any] = {"server": True, "ports": Ports(http=0, serf_lan=0, serf_wan=0)}
 """Settings of a server that is in the WAN pool."""
 
 FAST = {
@@ -149,7 +149,7 @@ async def running(
     """
     with TemporaryDirectory() as folder:
         config = agent_config(name, **({"data_dir": folder} | settings))
-        node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        node_id = config.node_id or str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
         fast = FAST | (pool or {})
         agent = Agent(
             config,

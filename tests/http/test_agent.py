@@ -411,7 +411,7 @@ async def test_a_force_leave_that_cannot_be_told_is_500(
         raise TimeoutError
 
     monkeypatch.setattr(one.agent.cluster, "force_leave", never)
-    answer = await one.put("/v1/agent/force-leave/b")
+    answer = await one.put("/v1/agent/force-leave/one")
     assert (answer.status, answer.text) == (500, "timed out broadcasting node removal")
 
 

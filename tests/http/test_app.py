@@ -232,7 +232,9 @@ async def test_strict_mode_refuses_the_gets_that_change_state() -> None:
         for path in ("/v1/agent/join/127.0.0.1:1", "/v1/agent/force-leave/x"):
             answer = await agent.get(path)
             assert (answer.status, answer.headers["allow"]) == (405, "OPTIONS,PUT")
-        assert (await agent.put("/v1/agent/force-leave/x")).status == 200
+        answer = await agent.put("/v1/agent/force-leave/x")
+        assert (answer.status, answer.text) == (500, "agent: No node found with name 'x'")
+        assert (await agent.put("/v1/agent/force-leave/one")).status == 200
         assert (await agent.ask("HEAD", "/v1/agent/self")).status == 405
 
 

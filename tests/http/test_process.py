@@ -78,11 +78,14 @@ class Process:
         return self.process.returncode, out, err
 
 
+ANY_PORTS = ("-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", "-server-port=0")
+
+
 @contextmanager
 def started(*argv: str) -> Iterator[Process]:
     """An agent on ports of the system's choice."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", "-server-port=0", *argv],
+        [sys.executable, "-c", RUN, *ANY_PORTS, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -27,6 +27,7 @@ from agent.events import (
     new_event,
 )
 from agent.forward.forwarder import Forwarder
+from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
@@ -87,12 +88,14 @@ class Agent:
         node_id: its UUID, see `agent.node_id.ensure_node_id`.
         pool: settings of the LAN pool; None takes those that `config` gives.
         wan_pool: the same for the WAN pool of a server.
+        logs: what watchers of the log see; None shows them nothing.
 
     Attributes:
         lan: the LAN pool.
         wan: the WAN pool; None on clients and where it is turned off.
         cluster: the member of the LAN pool that we are.
         seeds: of the LAN pool.
+        logs: the recent lines of the log, and those to come.
         events: the recent user events.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
@@ -107,10 +110,12 @@ class Agent:
         *,
         pool: Config | None = None,
         wan_pool: Config | None = None,
+        logs: LogStream | None = None,
     ) -> None:
         self.config = config
         self.node_id = node_id
         self.events = EventBuffer()
+        self.logs = logs or LogStream()
         self.http_port = config.ports.http
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(

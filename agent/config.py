@@ -14,7 +14,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config_rules import MISSING_DATA_DIR, decode_key, find_problems, find_warnings
+from agent.config_rules import (
+    MISSING_DATA_DIR,
+    decode_key,
+    decode_rpc_addr,
+    find_problems,
+    find_warnings,
+)
 from agent.flags import FORMAT, Flag, parse_flags
 from agent.servers import FORWARD_TAG, FORWARD_VERSION
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
@@ -79,7 +85,7 @@ class Ports:
     https: int = -1
     """Reported only; no TLS is served."""
     rpc: int = -1
-    """Reported only; the command line talks HTTP."""
+    """Reported only; Serf's RPC is at `AgentConfig.rpc_addr`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +225,10 @@ class AgentConfig:
     gossip_wan: GossipTuning = WAN_TUNING
     http_config: HttpConfig = field(default_factory=HttpConfig)
     limits: Limits = field(default_factory=Limits)
+    rpc_addr: str = ""
+    """Where Serf's RPC listens: ``IP:port`` or ``unix:///path``; empty is nowhere."""
+    rpc_auth: str = field(default="", repr=False)
+    """Key that clients of Serf's RPC have to know; empty asks for none."""
     acl_token: str = field(default="", repr=False)
     """Token that stands in for requests without one."""
     strict_http_methods: bool = False
@@ -252,6 +262,16 @@ class AgentConfig:
     def runs_wan(self) -> bool:
         """Whether this agent is in the WAN pool: servers are unless that is turned off."""
         return self.server and self.ports.serf_wan >= 0
+
+    @property
+    def rpc_bind(self) -> tuple[str, int] | Path | None:
+        """Where Serf's RPC listens: IP address and port, the path of a socket, or None for nowhere."""
+        return decode_rpc_addr(self.rpc_addr) if self.rpc_addr else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that appear nowhere outside, empty ones included."""
+        return (self.encrypt, self.acl_token, self.rpc_auth)
 
     @property
     def gossip_keys(self) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from agent.config import AgentConfig
 
-__all__ = ["decode_key", "find_problems", "find_warnings"]
+__all__ = ["decode_key", "decode_rpc_addr", "find_problems", "find_warnings"]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
@@ -47,6 +47,21 @@ def decode_key(text: str) -> bytes:
     if len(key) not in KEY_SIZES:
         raise ConfigError(f"the key has {len(key)} bytes, not 16, 24 or 32")
     return key
+
+
+def decode_rpc_addr(text: str) -> tuple[str, int] | Path:
+    """An IP address and a port, or the path of a socket, from their text.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.startswith("unix://") and text != "unix://":
+        return Path(text.removeprefix("unix://"))
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if _is_ip(host) and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536:
+        return host, int(port)
+    raise ConfigError(f'"{text}" is not IP:port or unix:///path')
 
 
 def find_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -197,6 +212,18 @@ def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         )
 
 
+def _rpc_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if not config.rpc_addr:
+        return
+    try:
+        bind = decode_rpc_addr(config.rpc_addr)
+    except ConfigError as error:
+        yield "rpc_addr", str(error)
+        return
+    if _is_exposed(bind) and not config.rpc_auth:
+        yield "rpc_addr", f'"{config.rpc_addr}" is not on loopback and needs rpc_auth'
+
+
 def _pool_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     """What the gossip layer refuses, under the key that the value came from."""
     pools = {"gossip_lan": config.gossip_config}
@@ -235,6 +262,8 @@ def find_warnings(config: AgentConfig) -> Iterator[str]:
     for name in ("dns", "https", "rpc"):
         if getattr(config.ports, name) > 0:
             yield f"ports.{name} is set, and this agent does not serve it"
+    if config.rpc_addr and _is_exposed(decode_rpc_addr(config.rpc_addr)):
+        yield "rpc_addr is not on loopback: rpc_auth and all else travels there in plain text"
     if config.server and not config.dev:
         yield "this agent announces a server and has no Raft: do not put it among Consul servers"
 
@@ -246,8 +275,13 @@ _RULES = (
     _role_problems,
     _join_problems,
     _http_problems,
+    _rpc_problems,
     _own_problems,
 )
+
+
+def _is_exposed(bind: tuple[str, int] | Path) -> bool:
+    return not isinstance(bind, Path) and not ipaddress.ip_address(bind[0]).is_loopback
 
 
 def _stays_private(text: str) -> bool:

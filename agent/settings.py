@@ -130,6 +130,8 @@ _ALL = (
     Setting("http_config.block_endpoints", Kind.TEXTS),
     Setting("http_config.response_headers", Kind.HEADERS),
     Setting("limits.http_max_conns_per_client", Kind.INT),
+    Setting("rpc_addr", Kind.TEXT, "rpc-addr", "Where Serf's RPC listens, for the serf command line: IP:port or unix:///path (default: nowhere).", "address"),
+    Setting("rpc_auth", Kind.TEXT, "rpc-auth", "Key that clients of Serf's RPC have to know; required unless -rpc-addr is on loopback.", "key", secret=True),
     Setting("acl_token", Kind.TEXT, secret=True),
     Setting("strict_http_methods", Kind.BOOL),
     Setting("domain", Kind.TEXT, "domain", "Domain for names, reported and not served (default consul.).", "name"),

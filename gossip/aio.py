@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from gossip.changes import Changes
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
-from gossip.events import Member, MemberStatus, QueryReceived
+from gossip.events import Event, Member, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
 from gossip.queries import QueryHandlers, QueryReplies
@@ -113,7 +113,7 @@ class Cluster:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[Subscription[Event]] = []
         self._keyring_file = (
             KeyringFile(keyring_file, self._clock, self._wake) if keyring_file else None
         )
@@ -448,7 +448,7 @@ class Cluster:
         """Wait until `coordinates_version` is not `version`, or the cluster is closed; returns it."""
         return await self._coordinates_changes.wait(version)
 
-    def subscribe(self, *, limit: int = 1024) -> Subscription:
+    def subscribe(self, *, limit: int = 1024) -> Subscription[Event]:
         """Membership changes and user events from now on.
 
         Args:

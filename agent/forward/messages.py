@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gossip.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
 __all__ = [
     "MAX_BODY",
@@ -72,11 +72,17 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """A status, a body and the headers that belong to them."""
+    """A status, a body and the headers that belong to them.
+
+    Attributes:
+        lines: sent one by one instead of the body; such an answer is made for the client at hand and
+            does not travel.
+    """
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    lines: AsyncGenerator[str] | None = None
 
 
 @dataclass(slots=True, frozen=True)

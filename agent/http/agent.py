@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import TYPE_CHECKING, Any
 
 from agent.http.coordinate import render_coordinate
 from agent.http.errors import HttpError
 from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
+from agent.log_stream import LogEntry, lost
+from agent.logs import level_of
+from agent.runtime import runtime_stats
 from agent.version import REVISION, VERSION
+from gossip.events import Gap
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
     from agent.agent import Description
+    from agent.log_stream import LogStream
     from agent.pool import Pool
     from gossip.events import Member
 
@@ -32,6 +37,7 @@ def routes() -> tuple[Route, ...]:
         Route("/v1/agent/join/", Methods.CONTROL, join),
         Route("/v1/agent/force-leave/", Methods.CONTROL, force_leave),
         Route("/v1/agent/leave", Methods.UPDATE, leave),
+        Route("/v1/agent/monitor", Methods.READ, monitor),
     )
 
 
@@ -92,6 +98,24 @@ async def leave(call: Call) -> Reply:
     """Leave the pool gracefully; the process ends after the answer."""
     await call.agent.leave()
     return Reply()
+
+
+async def monitor(call: Call) -> Reply:
+    """Send the log as it is written, from ``?loglevel=`` up; ``?logjson`` gives a JSON object per line."""
+    try:
+        level = level_of(call.get("loglevel") or "INFO")
+    except ValueError as error:
+        raise HttpError(400, str(error)) from None
+    show = LogEntry.json_line if call.has("logjson") else LogEntry.line
+    return Reply(lines=_watch(call.agent.logs, level, show))
+
+
+async def _watch(
+    logs: LogStream, level: int, show: Callable[[LogEntry], str]
+) -> AsyncGenerator[str]:
+    with logs.watch(level) as watcher:
+        async for entry in watcher:
+            yield lost(entry, show) if isinstance(entry, Gap) else show(entry)
 
 
 def render_member(member: Member) -> dict[str, Any]:
@@ -175,12 +199,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
         "consul": _consul_stats(description),
         "raft": {},
-        "runtime": {
-            "arch": platform.machine(),
-            "cpu_count": str(os.cpu_count() or 1),
-            "os": platform.system().lower(),
-            "version": f"python{platform.python_version()}",
-        },
+        "runtime": runtime_stats(),
         "serf_lan": description.lan,
         "serf_wan": description.wan,
         "forward": description.forwarding,

@@ -8,8 +8,8 @@ answer leaves through `_respond`, so none lacks the headers that browsers are to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +19,22 @@ from agent.http import catalog as catalog_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import status as status_routes
-from agent.http.answers import BASE_HEADERS
+from agent.http.answers import BASE_HEADERS, TEXT, send_lines
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
 from agent.http.guard import Guard
-from agent.http.listener import BACKLOG, Listener, remote_ip
+from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Methods, Reply, Route, Router, Target
+from agent.listeners import listen_unix, remove_socket
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncGenerator
+
     from agent.agent import Agent
-    from agent.http._aiohttp import BaseRequest, Response
+    from agent.http._aiohttp import BaseRequest, StreamResponse
 
 __all__ = ["ROUTES", "HttpServer"]
 
@@ -88,7 +92,8 @@ class HttpServer(Listener):
         try:
             for bind in self._agent.config.http_binds:
                 if bind.startswith("unix://"):
-                    await self._listen_unix(Path(bind.removeprefix("unix://")))
+                    path = Path(bind.removeprefix("unix://"))
+                    await self._listen_on(listen_unix(path), path)
                     continue
                 await self._listen_tcp(bind, self._agent.config.ports.http)
                 self._agent.http_port = self.addresses[0][1]
@@ -96,22 +101,15 @@ class HttpServer(Listener):
             await self.close()
             raise
 
-    async def _listen_unix(self, path: Path) -> None:
-        _remove_socket(path)
-        mask = os.umask(0o177)  # the socket is never, not for a moment, open to others
-        try:
-            listening = await asyncio.get_running_loop().create_unix_server(
-                self.gate, path, backlog=BACKLOG
-            )
-        finally:
-            os.umask(mask)
-        self._sockets.append(listening)
+    async def _listen_on(self, sock: socket.socket, path: Path) -> None:
         self._paths.append(path)
+        loop = asyncio.get_running_loop()
+        self._sockets.append(await loop.create_unix_server(self.gate, sock=sock))
 
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left."""
         for path in self._paths:
-            _remove_socket(path)
+            remove_socket(path)
         self._paths.clear()
         await super().close()
 
@@ -120,9 +118,11 @@ class HttpServer(Listener):
 
     # One request
 
-    async def _answer(self, request: BaseRequest) -> Response:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         work = self._dispatch(request)
         answer = await self.endpoints.guarded(work, request.method, request.raw_path)
+        if answer.lines is not None:
+            return await self._send_lines(request, answer.lines)
         return self._respond(answer.status, answer.body, answer.headers)
 
     async def _dispatch(self, request: BaseRequest) -> Answer:
@@ -156,14 +156,17 @@ class HttpServer(Listener):
         )
         return await self.endpoints.run(route, call)
 
+    async def _send_lines(self, request: BaseRequest, lines: AsyncGenerator[str]) -> StreamResponse:
+        """Answer for as long as the client stays; it takes one of the places for blocking queries."""
+        async with contextlib.aclosing(lines):
+            try:
+                with self.gate.blocking_slot():
+                    return await send_lines(request, {**self._headers, "Content-Type": TEXT}, lines)
+            except HttpError as error:  # no place is free
+                return self._respond(error.status, error.text.encode(), error.headers)
+
 
 def _own_names(agent: Agent) -> list[str]:
     config = agent.config
     names = [*config.http_binds, config.advertise_addr, *config.http_config.allow_hosts]
     return [name for name in names if name and not name.startswith("unix://")]
-
-
-def _remove_socket(path: Path) -> None:
-    """Take away what a process that was killed left behind, and nothing but a socket."""
-    if path.is_socket():
-        path.unlink()

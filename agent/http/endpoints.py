@@ -84,6 +84,8 @@ class Endpoints:
         if self._belongs_elsewhere(route, call):
             return await self._forward(route, call)
         reply = await route.handler(call)
+        if reply.lines is not None:
+            return Answer(200, lines=reply.lines)
         if reply.data is NOTHING:
             return Answer(200, reply.text.encode(), reply.headers)
         return self._render(route, call, reply)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,15 @@ from agent.http.access_log import log_access
 from agent.http.answers import TEXT, send_in_pieces
 from agent.http.errors import HttpError
 from agent.http.gate import Gate, GateLimits
+from agent.listeners import listen_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BACKLOG", "Listener", "remote_ip"]
+__all__ = ["Listener", "remote_ip"]
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 512
-SEND_BUFFER = 64 * 1024
-"""Bytes that the kernel takes of an answer; the rest stays where we see whether it is read."""
 LINGER = 2.0
 """Seconds for which the rest of a refused body is taken, so that the answer gets through."""
 SHUTDOWN_TIMEOUT = 1.0
@@ -57,7 +54,7 @@ class Listener(ABC):
         self.addresses: list[tuple[str, int]] = []
 
     @abstractmethod
-    async def _answer(self, request: BaseRequest) -> Response:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         """Answer one request; nothing is raised but the cancellation."""
 
     @abstractmethod
@@ -72,7 +69,7 @@ class Listener(ABC):
         )
 
     async def _listen_tcp(self, ip: str, port: int) -> None:
-        sock = _tcp_socket(ip, port)
+        sock = listen_tcp(ip, port)
         self._sockets.append(await asyncio.get_running_loop().create_server(self.gate, sock=sock))
         self.addresses.append(sock.getsockname()[:2])
 
@@ -191,14 +188,6 @@ class _Protocol(RequestHandler):
         else:
             log.error("request failed from=%s", request.remote, exc_info=exc)
         return self._listener.respond_to_garbage(status, message or "")
-
-
-def _tcp_socket(ip: str, port: int) -> socket.socket:
-    """A listening socket whose connections keep little in the kernel."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.create_server((ip, port), family=family, backlog=BACKLOG)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    return sock
 
 
 def remote_ip(request: BaseRequest) -> str | None:

@@ -11,7 +11,7 @@ from agent.http.errors import HttpError
 from agent.http.query import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping
 
     from agent.agent import Agent
 
@@ -94,10 +94,11 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """What a handler answers: JSON of `data`, or a line of text, which may be empty.
+    """What a handler answers: JSON of `data`, a line of text, which may be empty, or lines as they come.
 
     Attributes:
         data: the value, or a function that makes it.
+        lines: text that is sent piece by piece until there is no more or the client goes.
         version: when it is not None, the answers of this endpoint with an equal version have equal
             data, and the JSON is made once for all clients that wait for it.
     """
@@ -106,6 +107,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     text: str = ""
     version: Hashable = None
+    lines: AsyncGenerator[str] | None = None
 
 
 @dataclass(slots=True, frozen=True)

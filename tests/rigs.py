@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gossip.events import Event, Member, MemberStatus
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.exchange import Exchange
     from gossip.swim.members import Record
     from gossip.wire.address import Address
@@ -212,6 +213,7 @@ class NodeRig:
         seed: int = 1,
         now: float = 100.0,
         admit: Callable[[Member], str | None] | None = None,
+        snapshot: Snapshot | None = None,
         **settings: Any,
     ) -> None:
         settings = {"push_pull_interval": 0.0} | settings
@@ -225,6 +227,7 @@ class NodeRig:
             new_nonce=lambda: rng.randbytes(12),
             now=self.now,
             admit=admit,
+            snapshot=snapshot,
         )
         self.m = self.node.membership
         self.stats = self.node.stats

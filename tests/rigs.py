@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gossip.events import Admit, Event, MemberStatus
     from gossip.serf.key_queries import KeyChange
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.exchange import Exchange
     from gossip.swim.members import Record
     from gossip.wire.address import Address
@@ -216,6 +217,7 @@ class NodeRig:
         admit: Admit | None = None,
         keys: Sequence[bytes] = (),
         save_keys: Callable[[KeyChange], None] | None = None,
+        snapshot: Snapshot | None = None,
         **settings: Any,
     ) -> None:
         settings = {"push_pull_interval": 0.0} | settings
@@ -231,6 +233,7 @@ class NodeRig:
             keyring=Keyring(keys) if keys else None,
             admit=admit,
             save_keys=save_keys,
+            snapshot=snapshot,
         )
         self.m = self.node.membership
         self.stats = self.node.stats

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gossip.events import MemberStatus
 from gossip.serf.leave import Lifecycle
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Rejoin:
         self._node.membership.timers.call_at(at, self._look)
 
     def _alone(self) -> bool:
-        return self._node.membership.table.alive <= 1
+        return self._node.members.counts[MemberStatus.ALIVE] <= 1
 
     def _has_peers(self) -> bool:
         known = self._snapshot

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 from agent.logs import Value
 from gossip.errors import ConfigError, JoinError
 from gossip.events import MemberStatus
-from gossip.wire.address import join_host_port, parse_seed
+from gossip.resolve import resolve
+from gossip.wire.address import plain_ip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gossip.aio import Cluster
+    from gossip.wire.address import Address
 
 __all__ = ["Seeds"]
 
@@ -132,19 +134,18 @@ class Seeds:
     async def _missing(self) -> list[str]:
         """The seeds of which no address belongs to an alive member, ourselves included."""
         known = {
-            join_host_port(member.addr, member.port)
+            (member.addr, member.port)
             for member in self._cluster.members()
             if member.status is MemberStatus.ALIVE
         }
         return [seed for seed in self._addresses if not known & await self._resolve(seed)]
 
-    async def _resolve(self, seed: str) -> set[str]:
+    async def _resolve(self, seed: str) -> set[Address]:
         try:
-            _, host, port = parse_seed(seed, self._cluster.local_address[1])
-            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+            found = await resolve(seed, self._cluster.local_address[1])
         except (ConfigError, OSError):
             return set()
-        return {join_host_port(str(info[4][0]), port) for info in found}
+        return {(plain_ip(ip), port) for ip, port in found}
 
     def _alone(self) -> bool:
         return not any(

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import os
 import random
-import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
@@ -27,6 +26,7 @@ from gossip.events import Event, Member, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
 from gossip.queries import QueryHandlers, QueryReplies
+from gossip.resolve import resolve
 from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
@@ -34,8 +34,9 @@ from gossip.snapshot_file import SnapshotWriter
 from gossip.streams import Streams
 from gossip.subscriptions import Subscription
 from gossip.tasks import Tasks
-from gossip.wire.address import join_host_port, parse_ip, parse_seed
+from gossip.wire.address import join_host_port, normal_ip, parse_ip
 from gossip.wire.keyring import Keyring
+from gossip.zones import Zones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,9 +104,10 @@ class Cluster:
         self._rng = rng or random.Random()
         self._clock = time.monotonic
         self._stats: Counter[str] = Counter()
-        self._datagrams = Datagrams(self._stats)
+        zones = Zones()
+        self._datagrams = Datagrams(self._stats, zones)
         self._inbox = Inbox(self._stats)
-        self._streams = Streams(self._clock, self._accept, self._wake)
+        self._streams = Streams(self._clock, self._accept, self._wake, zones)
         self._snapshot_path = snapshot
         self._snapshot: SnapshotWriter | None = None
         self._node: Node | None = None
@@ -232,7 +234,7 @@ class Cluster:
 
         Args:
             addresses: ``host``, ``host:port``, ``[v6]:port`` or ``name/host:port``; every address
-                that a name resolves to is tried.
+                that a name resolves to is tried. A link-local one needs its zone: ``fe80::1%eth0``.
             ignore_old_events: do not deliver the events from before the join.
 
         Returns:
@@ -489,21 +491,21 @@ class Cluster:
         return Keyring(keys) if keys else None
 
     def _own_ip(self) -> str:
-        bind = self.config.bind
-        if bind not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
-            return bind
-        return outbound_ip(socket.AF_INET6 if bind == "::" else socket.AF_INET)
+        bind = normal_ip(self.config.bind)
+        if bind in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            return outbound_ip(bind)
+        return bind
 
     async def _bind(self) -> int:
         """Take one port number for both TCP and UDP."""
-        config = self.config
+        bind, wanted = normal_ip(self.config.bind), self.config.port
         for attempt in range(PORT_ATTEMPTS):
-            port = await self._streams.listen(config.bind, config.port)
+            port = await self._streams.listen(bind, wanted)
             try:
-                await self._datagrams.open(config.bind, port)
+                await self._datagrams.open(bind, port)
             except OSError:
                 await self._streams.stop_listening()
-                if config.port or attempt == PORT_ATTEMPTS - 1:
+                if wanted or attempt == PORT_ATTEMPTS - 1:
                     raise
             else:
                 break
@@ -515,16 +517,13 @@ class Cluster:
         return self._node.accept(address, self._clock())
 
     async def _resolve(self, addresses: Sequence[str], errors: list[str]) -> list[Address]:
-        loop = asyncio.get_running_loop()
+        default_port = self.config.port or self.local_address[1]
         targets: dict[Address, None] = {}
         for text in addresses:
             try:
-                _, host, port = parse_seed(text, self.config.port or self.local_address[1])
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                targets.update(dict.fromkeys(await resolve(text, default_port)))
             except (ConfigError, OSError) as error:
                 errors.append(f"Failed to resolve {text}: {error}")
-            else:
-                targets.update(dict.fromkeys((str(info[4][0]), port) for info in found))
         return list(targets)[:MAX_RESOLVED]
 
     async def _done(self, exchange: Exchange) -> None:

@@ -32,11 +32,12 @@ class Config:
     name: str
     """Identity in the pool, unique, at most 255 bytes of UTF-8."""
     bind: str = "0.0.0.0"  # noqa: S104 - a cluster member listens to its cluster, as Serf's does
-    """IP address to listen on, UDP and TCP."""
+    """IP address to listen on, UDP and TCP. ``::`` takes IPv4 too; a link-local one needs its zone."""
     port: int = 7946
     """Port for both; 0 lets the system choose one."""
     advertise: str | None = None
-    """IP address that others are told; None takes `bind`, or a private address when that is ``0.0.0.0``."""
+    """IP address that others are told; None takes `bind`, or the address of the way out
+    when that is ``0.0.0.0`` or ``::``."""
     advertise_port: int | None = None
     """Port that others are told; None takes the bound one."""
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from gossip.wire.messages import (
 )
 from gossip.wire.serf import (
     JoinIntent,
+    KeyRequest,
     LeaveIntent,
     Query,
     QueryResponse,
@@ -77,7 +78,11 @@ serf_leaves: st.SearchStrategy[SerfMessage] = st.one_of(
     st.builds(
         Query, u64s, u32s, addrs, ports, names, st.lists(filters, max_size=3), u32s,
         st.sampled_from([0, 1, 3, 255]), st.just(0),
-        st.sampled_from(["_serf_ping", "_serf_conflict", "_serf_list-keys", "uptime"]), payloads,
+        st.sampled_from([
+            "_serf_ping", "_serf_conflict", "_serf_list-keys", "_serf_install-key", "_serf_use-key",
+            "_serf_remove-key", "_serf_", "uptime",
+        ]),
+        st.one_of(payloads, st.sampled_from([KeyRequest(bytes(16)).encode(), b"\x07", b"\x06\xc0"])),
     ),
     st.builds(QueryResponse, u64s, u32s, names, u32s, payloads),
 )  # fmt: skip

@@ -223,6 +223,7 @@ class SnapshotWriter:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._until_idle()
+                self.snapshot.close()
                 self._sync = True
                 self._write()
                 await self._until_idle()

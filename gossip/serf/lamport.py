@@ -20,40 +20,42 @@ class LamportClock:
 
     def __init__(self, max_jump: int) -> None:
         self._max_jump = max_jump
-        self._gap = 0
+        self._floor = 0
         self.time = 1
 
     def resume(self, seen: int, gap: int) -> bool:
         """Go on from a time that an earlier run wrote down; False, and nothing moves, if it is absurd.
 
-        The last times that run used may not have been written, and none may be used twice. A pool
-        that is joined again knows them. Who speaks before hearing of anybody who is as far goes
-        ahead by `gap` first; everybody always doing so would make holes in the order of events.
+        Args:
+            seen: that time; 0 when there is none.
+            gap: how many times that run may have used after it. We use none of them until `settle`,
+                though others may.
         """
         if seen <= 0:
             return True
         if not self.witness(seen):
             return False
-        self._gap = gap
+        self._floor = self.time + gap
         return True
+
+    def settle(self) -> None:
+        """The pool has told us which times were used, the last run's included."""
+        self._floor = 0
 
     @property
     def upcoming(self) -> int:
         """The time that `increment` will take: `time`, unless the run before may have used it."""
-        return self.time + self._gap
+        return max(self.time, self._floor)
 
     def increment(self) -> int:
         """Take the upcoming time for a message of ours and move on; returns the time taken."""
         taken = self.upcoming
         self.time = taken + 1
-        self._gap = 0
         return taken
 
     def witness(self, seen: int) -> bool:
         """Move past a time that somebody else used; False, and nothing moves, if it is absurd."""
         if seen - self.time > self._max_jump or seen > HIGHEST_TIME:
             return False
-        if seen >= self.time - 1:
-            self.time = seen + 1
-            self._gap = 0
+        self.time = max(self.time, seen + 1)
         return True

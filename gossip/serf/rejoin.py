@@ -43,6 +43,9 @@ MAX_TOGETHER = 8
 """Peers tried at the same time."""
 MAX_PER_ROUND = 128
 """Peers tried in one round; the next one may try others."""
+SETTLE_TIME = 2.0
+"""Seconds from a start after which a pool knows the last times that the run before used: until then
+they may still be on their way."""
 MISSING_ROUNDS = 8
 """Rounds in company for peers still missing, about two minutes."""
 MISSING_TOGETHER = 3
@@ -67,6 +70,7 @@ class Rejoin:
         self._waiting: list[Address] = []
         self._together = 1
         self._missing_rounds = MISSING_ROUNDS
+        self._settle_at = now + SETTLE_TIME
         # Who was in the last run and has not been seen in this one.
         self._unseen = {*snapshot.alive, *snapshot.failed} - {node.config.name}
         node.membership.timers.call_at(now, self._look)
@@ -84,9 +88,12 @@ class Rejoin:
             self._begin_round(now)
             return
         self._pause = FIRST_PAUSE
-        if self._missing_rounds and not self._alone():
-            self._try_missing(now)
-            return
+        if not self._alone():
+            if now >= self._settle_at:
+                self._snapshot.settle()
+            if self._missing_rounds:
+                self._try_missing(now)
+                return
         self._look_at(now + LOOK_INTERVAL)
 
     def _look_at(self, at: float) -> None:

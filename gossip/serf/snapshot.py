@@ -9,6 +9,7 @@ Serf skips comments, and in them stands what it has no lines for:
 
     #failed: NAME HOST:PORT    a member that failed and did not leave. Serf forgets those, and after an
                                outage of everybody the few that were alive at the end are all it tries.
+    #closed                    as a last line: nothing happened that is not written.
     #crc32: HEX                checksum of all bytes since the one before. Where it does not match, the
                                lines between count for nothing: a broken disk makes no addresses up.
 
@@ -69,6 +70,7 @@ class Snapshot:
         alive: addresses of the peers that are alive or were when they were last heard of, by name.
         failed: the same of those that failed and did not leave, oldest first.
         left: we said farewell; the peers count only for a node that rejoins after a leave.
+        closed: the last run ended in order, and all of it was written.
         skipped: lines without a meaning that `replay` found, those of damaged blocks included.
     """
 
@@ -76,6 +78,7 @@ class Snapshot:
         self.alive: dict[str, Address] = {}
         self.failed: dict[str, Address] = {}
         self.left = False
+        self.closed = False
         self.skipped = 0
         self.clock = 0
         self.event_clock = 0
@@ -83,8 +86,7 @@ class Snapshot:
         self._pending: list[bytes] = []
         self._overflowed = False
         self._written = (0, 0, 0)
-        self._member_clock: LamportClock | None = None
-        self._query_clock: LamportClock | None = None
+        self._clocks: tuple[LamportClock, ...] = ()
 
     # Reading
 
@@ -114,6 +116,7 @@ class Snapshot:
 
     def _replay_lines(self, lines: Iterable[bytes], *, keep: bool) -> None:
         for line in lines:
+            self.closed = line == _CLOSED
             if line == b"leave":
                 if not keep:
                     self.alive.clear()
@@ -166,15 +169,22 @@ class Snapshot:
         Returns:
             How many were too far ahead to be true, and are not followed up.
         """
-        self._member_clock, self._query_clock = member_clock, query_clock
+        self._clocks = (member_clock, event_clock, query_clock)
+        gap = 0 if self.closed else CLOCK_GAP
+        self.closed = False
         refused = 0
-        if not member_clock.resume(self.clock, CLOCK_GAP):
+        if not member_clock.resume(self.clock, gap):
             self.clock, refused = 0, refused + 1
-        if not event_clock.resume(self.event_clock, CLOCK_GAP):
+        if not event_clock.resume(self.event_clock, gap):
             self.event_clock, refused = 0, refused + 1
-        if not query_clock.resume(self.query_clock, CLOCK_GAP):
+        if not query_clock.resume(self.query_clock, gap):
             self.query_clock, refused = 0, refused + 1
         return refused
+
+    def settle(self) -> None:
+        """The pool has been found again, and has told us its clocks."""
+        for clock in self._clocks:
+            clock.settle()
 
     def record(self, event: Event) -> bool:
         """Take down what happened; False when a member's name or address cannot be written."""
@@ -207,6 +217,10 @@ class Snapshot:
                 self._add(b"not-alive: " + _encode(name))
                 self._add_failed(name, address)
 
+    def close(self) -> None:
+        """The node has ended, and nothing happens any more: what is taken next says so."""
+        self.closed = self.closed or bool(self._clocks)
+
     # Writing
 
     @property
@@ -226,7 +240,7 @@ class Snapshot:
 
     def take(self) -> bytes:
         """The lines to append, each given once; empty when there are none."""
-        lines = [*self._pending, *self._clock_lines(self._written)]
+        lines = [*self._pending, *self._clock_lines(self._written), *self._last_line()]
         self._saved()
         return b"".join(_block(lines)) if lines else b""
 
@@ -243,7 +257,11 @@ class Snapshot:
             lines.append(b"leave")
         self._saved()
         blocks = [lines[at : at + BLOCK_LINES] for at in range(0, len(lines), BLOCK_LINES)]
-        return b"".join(part for block in [*blocks, clocks] if block for part in _block(block))
+        blocks.append([*clocks, *self._last_line()])
+        return b"".join(part for block in blocks if block for part in _block(block))
+
+    def _last_line(self) -> list[bytes]:
+        return [_CLOSED] if self.closed else []
 
     def _saved(self) -> None:
         self._pending.clear()
@@ -252,9 +270,10 @@ class Snapshot:
 
     def _times(self) -> tuple[int, int, int]:
         """Member, event and query time to write: the last that was seen, not the next."""
-        if self._member_clock is not None and self._query_clock is not None:
-            self.clock = max(self.clock, self._member_clock.time - 1)
-            self.query_clock = max(self.query_clock, self._query_clock.time - 1)
+        if self._clocks:
+            member_clock, _, query_clock = self._clocks
+            self.clock = max(self.clock, member_clock.time - 1)
+            self.query_clock = max(self.query_clock, query_clock.time - 1)
         return self.clock, self.event_clock, self.query_clock
 
     def _clock_lines(self, written: tuple[int, int, int]) -> list[bytes]:
@@ -309,6 +328,7 @@ class Snapshot:
 
 
 _CRC = b"#crc32: "
+_CLOSED = b"#closed"
 
 
 def _block(lines: list[bytes]) -> Iterator[bytes]:

@@ -210,7 +210,8 @@ async def test_what_was_recorded_is_in_the_file_after_closing(rig: Rig) -> None:
     await rig.writer.close()
 
     assert rig.on_disk() == {"n1", "n2"}
-    assert not rig.writer._thread.is_alive() or rig.writer._thread.join(5) is None
+    rig.writer._thread.join(5)
+    assert not rig.writer._thread.is_alive()
 
 
 async def test_r41_a_file_that_has_grown_is_written_anew(rig: Rig) -> None:

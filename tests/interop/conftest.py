@@ -51,9 +51,8 @@ async def start_serf(tmp_path: Path, ports: Ports) -> AsyncIterator[StartSerf]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(name: str, **settings: Any) -> SerfAgent:
-            agent = SerfAgent(
-                name, port=ports.take(), rpc_port=ports.take(), folder=tmp_path, **settings
-            )
+            port = settings.pop("port", None) or ports.take()
+            agent = SerfAgent(name, port=port, rpc_port=ports.take(), folder=tmp_path, **settings)
             return await stack.enter_async_context(agent)
 
         yield start

@@ -327,15 +327,45 @@ def test_s8_times_that_the_last_run_may_have_used_are_left_out() -> None:
     assert clock.increment() == 102 + CLOCK_GAP
 
 
-def test_s8_a_pool_that_is_as_far_tells_which_times_were_used() -> None:
+def test_s8_a_pool_that_was_found_tells_which_times_were_used() -> None:
     clock = LamportClock(2**32)
     clock.resume(100, CLOCK_GAP)
-    clock.witness(50)
+    clock.witness(120)
+    assert clock.time == 121
     assert clock.upcoming == 101 + CLOCK_GAP, "it may not have heard of our last ones"
 
-    clock.witness(100)
+    clock.settle()
 
-    assert clock.increment() == 101
+    assert clock.increment() == 121
+
+
+def test_a_run_that_ended_in_order_leaves_no_gap() -> None:
+    snapshot, clock = Snapshot(), LamportClock(2**32)
+    snapshot.resume(clock, LamportClock(2**32), LamportClock(2**32))
+    clock.increment()
+    file = snapshot.take()
+    snapshot.close()
+    last = snapshot.take()
+    image = snapshot.image()
+    assert plain(last) == []
+
+    for ending, upcoming in [
+        (b"", 2 + CLOCK_GAP),
+        (last, 2),
+        (last + b"clock: 1\n", 2 + CLOCK_GAP),
+    ]:
+        again = LamportClock(2**32)
+        Snapshot.replay(file + ending).resume(again, LamportClock(1), LamportClock(1))
+        assert again.upcoming == upcoming
+    assert Snapshot.replay(image).closed
+
+
+def test_only_a_node_that_ran_can_end_in_order() -> None:
+    crashed = Snapshot.replay(b"clock: 5\n")
+
+    crashed.close()
+
+    assert not Snapshot.replay(crashed.image()).closed
 
 
 def test_a_first_start_leaves_nothing_out() -> None:

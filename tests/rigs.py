@@ -68,10 +68,12 @@ class Recorder(NullDelegate):
         self.merged: list[tuple[bytes, bool, bool]] = []
         self.rtts: list[tuple[str, float, bytes]] = []
         self.refused: dict[str, str] = {}
+        self.asked: list[list[tuple[str, int]]] = []
         self.state = b""
         self.payload = b""
 
     def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
+        self.asked.append([(info.name, state) for info, state in newcomers])
         reasons = (self.refused.get(info.name) for info, _ in newcomers)
         return next((reason for reason in reasons if reason), None)
 

@@ -120,6 +120,23 @@ def test_the_banner_comes_first_and_names_everything(tmp_path: Path) -> None:
         assert agent.get("/v1/status/leader") == (200, '""')
 
 
+def test_the_banner_of_a_server_shows_the_port_of_its_wan_pool() -> None:
+    with started("-dev") as agent:
+        agent.until("Log data")
+        (wan_port,) = re.findall(r"WAN: (\d+)", "\n".join(agent.lines))
+        assert f'"SerfWan":{wan_port}' in agent.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_taken_wan_port_ends_the_start_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started("-dev", f"-serf-wan-port={port}") as agent:
+            code, _, err = agent.end()
+    assert code == 1
+    assert "cannot bind the gossip address" in err
+    assert str(port) in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_h12_a_client_leaves_on_either_signal_with_code_0_and_a_clean_stderr(
     tmp_path: Path, number: signal.Signals

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from agent.servers import server_of, tag_port
 from agent.version import REVISION
 from gossip.events import MemberStatus
 from gossip.wire.address import join_host_port
@@ -27,7 +28,6 @@ __all__ = [
     "NodeIds",
     "has_wan_name",
     "lan_problem",
-    "server_address",
     "wan_address",
     "wan_problem",
 ]
@@ -46,7 +46,7 @@ def lan_problem(member: Member, datacenter: str, *, strict: bool = False) -> str
     theirs = member.tags.get("dc", "" if strict else datacenter)
     if theirs != datacenter:
         return f"Member '{member.name}' part of wrong datacenter '{theirs}'"
-    if server_address(member) and has_wan_name(member):
+    if server_of(member) and has_wan_name(member):
         return (
             f"Member '{member.name}' is a server of a WAN pool,"
             f" and this is the LAN pool of datacenter '{datacenter}'"
@@ -58,7 +58,7 @@ def lan_problem(member: Member, datacenter: str, *, strict: bool = False) -> str
 
 def wan_problem(member: Member) -> str | None:
     """Why a member may not be in the WAN pool; None if it may: it is a server, and of that pool."""
-    if not server_address(member):
+    if server_of(member) is None:
         return f"Member '{member.name}' is not a server"
     if not has_wan_name(member):
         return (
@@ -68,19 +68,10 @@ def wan_problem(member: Member) -> str | None:
     return None
 
 
-def server_address(member: Member) -> str | None:
-    """``ip:port`` of a Consul server's RPC; None when the member is none."""
-    port = _port(member, "port")
-    expect = member.tags.get("expect", "0")
-    if member.tags.get("role") != "consul" or port is None or not _is_number(expect):
-        return None
-    return join_host_port(member.addr, port)
-
-
 def wan_address(member: Member) -> str | None:
     """``ip:port`` at which a server of a LAN pool is in the WAN pool; None when it does not say."""
-    port = _port(member, "wan_join_port")
-    if not port or not server_address(member):
+    port = tag_port(member, "wan_join_port")
+    if not port or server_of(member) is None:
         return None
     return join_host_port(member.addr, port)
 
@@ -165,12 +156,3 @@ def _promises_unique_id(member: Member) -> bool:
     return revision == REVISION or (
         numbers is not None and tuple(map(int, numbers.groups())) >= FIRST_UNIQUE
     )
-
-
-def _port(member: Member, tag: str) -> int | None:
-    text = member.tags.get(tag, "")
-    return int(text) if _is_number(text) and int(text) <= 65535 else None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9

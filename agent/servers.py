@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gossip.events import Member
     from gossip.wire.address import Address
 
-__all__ = ["FORWARD_TAG", "FORWARD_VERSION", "Server", "Servers", "server_of"]
+__all__ = ["FORWARD_TAG", "FORWARD_VERSION", "Server", "Servers", "server_of", "tag_port"]
 
 FORWARD_TAG = "gapi"
 """Short, because all tags of a member share 512 bytes."""
@@ -48,14 +48,15 @@ class Server:
 
 def server_of(member: Member) -> Server | None:
     """The server that a member is; None when it is none."""
-    port = _number(member.tags.get("port", ""))
-    if member.tags.get("role") != "consul" or not 1 <= port <= 65535:
+    port = tag_port(member, "port")
+    expect = _number(member.tags.get("expect", "0"))
+    if member.tags.get("role") != "consul" or not port or expect is None:
         return None
     return Server(
         member.name,
         member.tags.get("dc", ""),
         (member.addr, port),
-        _number(member.tags.get(FORWARD_TAG, "")) >= FORWARD_VERSION,
+        (_number(member.tags.get(FORWARD_TAG, "")) or 0) >= FORWARD_VERSION,
         "bootstrap" in member.tags,
     )
 
@@ -81,11 +82,6 @@ class Servers:
         """The servers of a datacenter that are alive, in the order in which they were first seen."""
         pool = self._pool(datacenter)
         return [] if pool is None else list(pool.servers().get(datacenter, ()))
-
-    def datacenters(self) -> list[str]:
-        """Every datacenter that has a server in the WAN pool, and our own; sorted."""
-        known = {} if self._wan is None else self._wan.servers()
-        return sorted({self.datacenter, *known})
 
     def cluster_of(self, datacenter: str) -> Cluster:
         """The pool through which the servers of a datacenter are known."""
@@ -147,6 +143,12 @@ class _Pool:
                 self._servers.setdefault(server.dc, []).append(server)
 
 
-def _number(text: str) -> int:
-    """A decimal number of a tag; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+def tag_port(member: Member, tag: str) -> int:
+    """The port that a tag of a member names; 0 when it names none."""
+    port = _number(member.tags.get(tag, ""))
+    return port if port is not None and port <= 65535 else 0
+
+
+def _number(text: str) -> int | None:
+    """A decimal number of a tag; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -14,8 +14,9 @@ import random
 from typing import TYPE_CHECKING
 
 from agent.logs import Value
-from agent.merge import server_address, wan_address, wan_problem
+from agent.merge import wan_address, wan_problem
 from agent.pool import Pool
+from agent.servers import server_of
 from gossip.errors import JoinError
 from gossip.events import (
     Gap,
@@ -109,7 +110,7 @@ class WanPool(Pool):
     async def _follow_servers(self) -> None:
         async for event in self._lan.subscribe():
             match event:
-                case MemberJoined(member) | MemberUpdated(member) if server_address(member):
+                case MemberJoined(member) | MemberUpdated(member) if server_of(member):
                     self._server_came.set()
                 case Gap():
                     self._server_came.set()

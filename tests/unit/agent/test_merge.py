@@ -11,7 +11,6 @@ from agent.merge import (
     NodeIds,
     has_wan_name,
     lan_problem,
-    server_address,
     wan_address,
     wan_problem,
 )
@@ -109,10 +108,7 @@ def test_r24_no_server_fits_into_both_pools(dc: str, name: str, tags: dict[str, 
     assert has_wan_name(server) is (wan_problem(server) is None)
 
 
-def test_addresses_come_from_the_tags() -> None:
-    assert server_address(member("x", SERVER)) == "10.0.0.1:8300"
-    assert server_address(member("x", SERVER | {"port": "0"})) == "10.0.0.1:0"
-    assert server_address(member("x", CLIENT | {"port": "8300"})) is None
+def test_the_address_in_the_wan_pool_comes_from_the_tags() -> None:
     assert wan_address(member("x", LAN_SERVER)) == "10.0.0.1:8302"
     for port in ("0", "-1", "65536", "x", ""):
         assert wan_address(member("x", LAN_SERVER | {"wan_join_port": port})) is None

@@ -62,6 +62,7 @@ def test_a_server_is_known_by_its_role_and_port() -> None:
         {"port": "8300 "},
         {"port": "٨"},
         {"port": "9" * 5000},
+        {"expect": "many"},
     ],
 )
 def test_what_lacks_one_of_them_is_none(tags: dict[str, str]) -> None:
@@ -84,14 +85,13 @@ def test_our_datacenter_is_found_in_the_lan_pool_and_others_in_the_wan_pool() ->
     assert names(found.of("dc1")) == ["a"]
     assert names(found.of("dc2")) == ["b.dc2"]
     assert found.of("dc4") == []
-    assert found.datacenters() == ["dc1", "dc2", "dc3"]
     assert found.cluster_of("dc1") is cast("Any", lan)
     assert found.cluster_of("dc2") is cast("Any", wan)
 
 
 def test_without_a_wan_pool_there_is_our_datacenter_only() -> None:
     found = servers(FakeCluster(member("a"), member("x", dc="dc2")))
-    assert (found.of("dc2"), found.datacenters()) == ([], ["dc1"])
+    assert found.of("dc2") == []
 
 
 @pytest.mark.parametrize("status", [s for s in MemberStatus if s is not ALIVE])

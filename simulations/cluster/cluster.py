@@ -112,7 +112,7 @@ class LocalCluster:
             near = None if self._http_port is None else self._http_port + number - 1
             http_port = self._ports.take(near)
         server = number <= self._servers
-        role = ["-server"] if server else []
+        role = ["-server", f"-server-port={self._ports.take()}"] if server else []
         agent = LocalAgent(
             f"{self._prefix}{number}",
             self._command,

@@ -57,7 +57,7 @@ async def test_a_server_that_joins_the_lan_is_brought_into_the_wan_pool(
     datacenters: LocalDatacenters,
 ) -> None:
     cluster = datacenters.clusters[1]
-    added = cluster.add("-server", "-serf-wan-port=0")
+    added = cluster.add("-server", "-serf-wan-port=0", "-server-port=0")
     await cluster.start([added])
     await added.join([cluster.agents[0].gossip])
 
@@ -68,6 +68,35 @@ async def test_a_server_that_joins_the_lan_is_brought_into_the_wan_pool(
             return await agent.alive(wan=True) == {*datacenters.servers(), name}
 
         await eventually(shown, within=10, what=f"{agent.name} sees {name}")
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_an_event_for_another_datacenter_arrives_there_and_only_there(
+    datacenters: LocalDatacenters, role: str
+) -> None:
+    here, there = (cluster.agents for cluster in datacenters.clusters)
+    sender = here[["server", "client"].index(role)]
+
+    fired = await sender.fire("deploy", b"v2", dc="dc2", node="node")
+    await sender.fire("deploy", b"v3")
+
+    for agent in there:
+
+        async def listed(agent: LocalAgent = agent) -> bool:
+            return fired in {event["ID"] for event in (await agent.events("deploy"))[0]}
+
+        await eventually(listed, within=10, what=f"{agent.name} lists the event")
+    for agent in (*here, *there):
+        payloads = [event["Payload"] for event in (await agent.events("deploy"))[0]]
+        assert (b"v2" in payloads, b"v3" in payloads) in {(agent in there, False), (False, True)}
+
+
+async def test_an_event_for_an_unknown_datacenter_says_that_there_is_no_path(
+    datacenters: LocalDatacenters,
+) -> None:
+    for agent in datacenters.clusters[0].agents:
+        with pytest.raises(HttpError, match="No path to datacenter"):
+            await agent.fire("deploy", dc="dc9")
 
 
 async def test_a_graceful_leave_is_left_in_both_pools(datacenters: LocalDatacenters) -> None:

@@ -342,7 +342,10 @@ class Cluster:
 
         Raises:
             LimitError: encoded it is too large, or 256 queries are open; nothing was sent.
+            GossipError: the cluster is closed.
         """
+        if self._closed:
+            raise GossipError("the cluster is closed")
         question = Question(name, payload, nodes, tags, request_ack, relay_factor, timeout)
         replies = QueryReplies(self._stats)
         node = self.node
@@ -451,7 +454,7 @@ class Cluster:
         return await self._coordinates_changes.wait(version)
 
     def subscribe(self, *, limit: int = 1024) -> Subscription[Event]:
-        """Membership changes and user events from now on.
+        """Membership changes, user events and queries from now on.
 
         Args:
             limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.

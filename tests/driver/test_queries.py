@@ -171,6 +171,8 @@ async def test_closing_the_cluster_ends_replies_and_handlers(start_node: StartNo
     assert cancelled.is_set()
     assert cluster.closed.done()
     replies.close()
+    with pytest.raises(GossipError, match="closed"):
+        cluster.query("who")
 
 
 async def test_r42_replies_that_nobody_reads_are_bounded(start_node: StartNode) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from agent.config import Ports
 from agent.version import REVISION, VERSION
+from gossip.events import NameConflictLost
+from gossip.serf.leave import Lifecycle
 from tests.helpers_agent import TestAgent, eventually, running
 
 if TYPE_CHECKING:
@@ -474,3 +476,16 @@ async def test_retry_join_gives_up_after_retry_max() -> None:
     async with running(**settings) as agent:  # type: ignore[arg-type]
         await agent.agent.join_configured()
         assert await asyncio.wait_for(asyncio.shield(agent.agent.finished), 10) == 1
+
+
+async def test_r14_an_agent_that_loses_its_name_ends_with_status_1() -> None:
+    async with running("a", pool={"resolve_name_conflicts": True}) as a:
+        cluster = a.agent.cluster
+        await eventually(lambda: bool(cluster._subscriptions))  # the agent follows events by now
+        cluster.node.lifecycle = Lifecycle.LOST_NAME
+        cluster.node.notify(NameConflictLost("a", votes=0, voters=2), 0.0)
+        await cluster.fire("wake-up")
+
+        async with asyncio.timeout(5):
+            assert await a.agent.finished == 1
+            await asyncio.shield(cluster.closed)

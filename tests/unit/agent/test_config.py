@@ -330,6 +330,7 @@ def test_the_pool_has_consuls_values() -> None:
     assert (pool.reconnect_timeout, pool.leave_propagate_delay) == (72 * 3600, 3.0)
     assert (pool.dead_node_reclaim_time, pool.min_queue_depth) == (30.0, 4096)
     assert pool.protocol_version == 4
+    assert not pool.resolve_name_conflicts
     assert pool.keys == ()
 
 

@@ -33,7 +33,7 @@ __all__ = ["SnapshotFile", "SnapshotWriter"]
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL = 0.2
+FLUSH_INTERVAL = 0.1
 """Seconds between writes. Serf takes 0.5; what was not written yet may be delivered again after a crash."""
 RETRY_INTERVAL = 1.0
 """Seconds from an error to the next attempt."""
@@ -195,12 +195,17 @@ class SnapshotWriter:
 
     def look(self) -> None:
         """Have what is new written soon."""
-        if self._busy or self._closing or self._timer is not None:
+        if self._busy or self._closing:
             return
+        if self._timer is not None:
+            if not self._may_not_wait():
+                return
+            self._timer.cancel()
+            self._timer = None
         if not (self._whole or self.snapshot.unsaved):
             return
         delay = self._next_write - self._loop.time()
-        if delay > 0 and not self._sync:
+        if delay > 0 and not self._sync and not self._may_not_wait():
             self._timer = self._loop.call_later(delay, self._due)
         else:
             self._write()
@@ -233,6 +238,9 @@ class SnapshotWriter:
             logger.warning("the disk of the snapshot does not answer, its end may be lost")
             self._work.put(self._file.close)
         self._work.put(None)
+
+    def _may_not_wait(self) -> bool:
+        return self.snapshot.urgent and not self._failed
 
     def _due(self) -> None:
         self._timer = None

@@ -78,7 +78,7 @@ class Snapshot:
         self.alive: dict[str, Address] = {}
         self.failed: dict[str, Address] = {}
         self.left = False
-        self.closed = False
+        self.closed = True
         self.skipped = 0
         self.clock = 0
         self.event_clock = 0
@@ -86,6 +86,7 @@ class Snapshot:
         self._pending: list[bytes] = []
         self._overflowed = False
         self._written = (0, 0, 0)
+        self._floors = (0, 0, 0)
         self._clocks: tuple[LamportClock, ...] = ()
 
     # Reading
@@ -169,7 +170,6 @@ class Snapshot:
         Returns:
             How many were too far ahead to be true, and are not followed up.
         """
-        self._clocks = (member_clock, event_clock, query_clock)
         gap = 0 if self.closed else CLOCK_GAP
         self.closed = False
         refused = 0
@@ -179,15 +179,19 @@ class Snapshot:
             self.event_clock, refused = 0, refused + 1
         if not query_clock.resume(self.query_clock, gap):
             self.query_clock, refused = 0, refused + 1
+        self._clocks = (member_clock, event_clock, query_clock)
+        self._floors = (member_clock.upcoming, event_clock.upcoming, query_clock.upcoming)
         return refused
 
     def settle(self) -> None:
         """The pool has been found again, and has told us its clocks."""
+        self._floors = (0, 0, 0)
         for clock in self._clocks:
             clock.settle()
 
     def record(self, event: Event) -> bool:
         """Take down what happened; False when a member's name or address cannot be written."""
+        self.closed = False
         match event:
             case UserEvent(ltime=ltime):
                 self.event_clock = max(self.event_clock, ltime)
@@ -227,6 +231,15 @@ class Snapshot:
     def unsaved(self) -> bool:
         """Whether there is something to write."""
         return bool(self._pending) or self._overflowed or self._times() != self._written
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a clock has leapt over what the last run may have used and that is not written.
+
+        If this run ends before it is, the next one would leap to the same time.
+        """
+        steps = zip(self._written, self._floors, self._times(), strict=True)
+        return any(written < floor <= time for written, floor, time in steps)
 
     def must_be_rewritten(self, size: int, image_size: int) -> bool:
         """Whether a whole new file should replace one of `size` bytes.

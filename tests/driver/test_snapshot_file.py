@@ -201,6 +201,19 @@ async def test_writes_are_no_more_frequent_than_the_interval(rig: Rig) -> None:
     assert 1 <= rig.stats["snapshot_writes"] <= took / FLUSH_INTERVAL + 1
 
 
+async def test_s8_a_clock_that_leapt_is_written_without_waiting(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_file, "FLUSH_INTERVAL", 3600.0)
+    (tmp_path / "one").write_bytes(b"event-clock: 20\n")
+    one = await start(stack, "one", tmp_path / "one")
+    await soon(lambda: "snapshot_rewrites" in one.stats())
+
+    ltime = await one.fire("x")
+
+    await soon(lambda: Snapshot.replay((tmp_path / "one").read_bytes()).event_clock == ltime)
+
+
 async def test_what_was_recorded_is_in_the_file_after_closing(rig: Rig) -> None:
     rig.join(1)
     await soon(lambda: rig.on_disk() == {"n1"})

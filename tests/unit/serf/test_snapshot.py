@@ -368,9 +368,27 @@ def test_only_a_node_that_ran_can_end_in_order() -> None:
     assert not Snapshot.replay(crashed.image()).closed
 
 
-def test_a_first_start_leaves_nothing_out() -> None:
+@pytest.mark.parametrize(("file", "upcoming"), [(b"", 1), (b"torn", 1), (b"what\n", 1 + CLOCK_GAP)])
+def test_s8_only_a_first_start_is_known_to_have_used_no_time(file: bytes, upcoming: int) -> None:
     clock = LamportClock(2**32)
 
-    assert clock.resume(0, CLOCK_GAP)
+    Snapshot.replay(file).resume(LamportClock(2**32), clock, LamportClock(2**32))
 
-    assert clock.increment() == 1
+    assert clock.increment() == upcoming
+
+
+def test_s8_a_leap_has_to_be_written_at_once_or_the_next_run_would_leap_there_too() -> None:
+    snapshot = Snapshot.replay(b"event-clock: 20\n")
+    clock = LamportClock(2**32)
+    snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
+    snapshot.image()
+    snapshot.record(UserEvent(21, "theirs", b"", coalesce=False))
+    assert not snapshot.urgent
+
+    snapshot.record(UserEvent(clock.increment(), "ours", b"", coalesce=False))
+
+    assert snapshot.urgent
+    snapshot.take()
+    assert not snapshot.urgent
+    snapshot.record(UserEvent(clock.increment(), "ours", b"", coalesce=False))
+    assert not snapshot.urgent

@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError
-from gossip.serf.snapshot import Snapshot
+from gossip.serf.snapshot import OPENED, Snapshot
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -185,13 +185,21 @@ class SnapshotWriter:
             ConfigError: the file cannot be used, or another node uses it.
         """
         file = SnapshotFile(path)
-        opening = asyncio.ensure_future(asyncio.to_thread(file.open))
+
+        def read() -> Snapshot:
+            snapshot = Snapshot.replay(file.open(), rejoin_after_leave=rejoin_after_leave)
+            if snapshot.closed:
+                with contextlib.suppress(OSError):  # the first rewriting will report it
+                    file.append(OPENED, sync=False)
+            return snapshot
+
+        reading = asyncio.ensure_future(asyncio.to_thread(read))
         try:
-            data = await asyncio.shield(opening)
+            snapshot = await asyncio.shield(reading)
         except asyncio.CancelledError:
-            opening.add_done_callback(lambda _: file.close())
+            reading.add_done_callback(lambda _: file.close())
             raise
-        return cls(file, Snapshot.replay(data, rejoin_after_leave=rejoin_after_leave), stats)
+        return cls(file, snapshot, stats)
 
     def look(self) -> None:
         """Have what is new written soon."""

@@ -9,7 +9,8 @@ Serf skips comments, and in them stands what it has no lines for:
 
     #failed: NAME HOST:PORT    a member that failed and did not leave. Serf forgets those, and after an
                                outage of everybody the few that were alive at the end are all it tries.
-    #closed                    as a last line: nothing happened that is not written.
+    #closed                    as a last line: nothing happened that is not written. Used again, the file
+                               gets another one until it is rewritten.
     #crc32: HEX                checksum of all bytes since the one before. Where it does not match, the
                                lines between count for nothing: a broken disk makes no addresses up.
 
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from gossip.serf.lamport import LamportClock
     from gossip.wire.address import Address
 
-__all__ = ["Snapshot"]
+__all__ = ["OPENED", "Snapshot"]
 
+OPENED = b"#opened\n"
+"""Appended when a file is used again, so that its end no longer says that all is written."""
 MIN_COMPACT_SIZE = 128 * 1024
 """A file below is not rewritten, bytes (Serf's value)."""
 BYTES_PER_MEMBER = 128
@@ -100,6 +103,7 @@ class Snapshot:
             rejoin_after_leave: keep peers and clocks from before a ``leave``.
         """
         snapshot = cls()
+        snapshot.closed = not data
         block: list[bytes] = []
         checksum = 0
         for line in data.split(b"\n")[:-1]:  # what follows the last line break was torn off
@@ -108,6 +112,7 @@ class Snapshot:
                     snapshot._replay_lines(block, keep=rejoin_after_leave)
                 else:
                     snapshot.skipped += len(block)
+                    snapshot.closed = False
                 block, checksum = [], 0
             else:
                 block.append(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("-cycles", type=int, default=100, metavar="N", help="kills (default 100)")
     parser.add_argument("-seed", type=int, metavar="N", help="seed of the instants")
     options = parser.parse_args()
+    logging.disable(logging.WARNING)  # the pool has much to say about a member that is killed
     with tempfile.TemporaryDirectory(prefix="gossip-restarts-") as folder:
         report = asyncio.run(run_cycles(options.cycles, Path(folder), seed=options.seed))
     print(f"cycles                     {report.cycles}")

@@ -16,6 +16,7 @@ import pytest
 
 from gossip import Cluster, Config, ConfigError, MemberStatus, UserEvent, snapshot_file
 from gossip.events import Member, MemberJoined
+from gossip.serf.lamport import LamportClock
 from gossip.serf.snapshot import MIN_COMPACT_SIZE, Snapshot
 from gossip.snapshot_file import FLUSH_INTERVAL, SnapshotFile, SnapshotWriter
 from tests.driver.test_cluster import address, alive, until, until_alive
@@ -241,6 +242,23 @@ async def test_r41_a_file_that_has_grown_is_written_anew(rig: Rig) -> None:
     assert rig.stats["snapshot_rewrites"] > 2
     assert max(sizes) <= 2 * MIN_COMPACT_SIZE
     assert rig.stats["snapshot_errors"] == 0
+
+
+async def test_s8_a_file_in_use_does_not_look_like_one_that_was_closed_in_order(
+    disk: FaultyOs, rig: Rig
+) -> None:
+    rig.join(1)
+    rig.writer.snapshot.resume(*(LamportClock(2**32) for _ in range(3)))
+    await rig.writer.close()
+    assert Snapshot.replay(rig.path.read_bytes()).closed
+
+    disk.may_sync.clear()  # so that rewriting does not get far
+    again = await Rig(rig.path).open()
+    again.look()
+    assert again.snapshot.closed
+    assert not Snapshot.replay(rig.path.read_bytes()).closed
+    disk.may_sync.set()
+    await again.close()
 
 
 # Faults of the disk

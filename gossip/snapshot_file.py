@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError
-from gossip.serf.snapshot import Snapshot
+from gossip.serf.snapshot import OPENED, Snapshot
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,7 +33,7 @@ __all__ = ["SnapshotFile", "SnapshotWriter"]
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL = 0.2
+FLUSH_INTERVAL = 0.1
 """Seconds between writes. Serf takes 0.5; what was not written yet may be delivered again after a crash."""
 RETRY_INTERVAL = 1.0
 """Seconds from an error to the next attempt."""
@@ -185,22 +185,35 @@ class SnapshotWriter:
             ConfigError: the file cannot be used, or another node uses it.
         """
         file = SnapshotFile(path)
-        opening = asyncio.ensure_future(asyncio.to_thread(file.open))
+
+        def read() -> Snapshot:
+            snapshot = Snapshot.replay(file.open(), rejoin_after_leave=rejoin_after_leave)
+            if snapshot.closed:
+                with contextlib.suppress(OSError):  # the first rewriting will report it
+                    file.append(OPENED, sync=False)
+            return snapshot
+
+        reading = asyncio.ensure_future(asyncio.to_thread(read))
         try:
-            data = await asyncio.shield(opening)
+            snapshot = await asyncio.shield(reading)
         except asyncio.CancelledError:
-            opening.add_done_callback(lambda _: file.close())
+            reading.add_done_callback(lambda _: file.close())
             raise
-        return cls(file, Snapshot.replay(data, rejoin_after_leave=rejoin_after_leave), stats)
+        return cls(file, snapshot, stats)
 
     def look(self) -> None:
         """Have what is new written soon."""
-        if self._busy or self._closing or self._timer is not None:
+        if self._busy or self._closing:
             return
+        if self._timer is not None:
+            if not self._may_not_wait():
+                return
+            self._timer.cancel()
+            self._timer = None
         if not (self._whole or self.snapshot.unsaved):
             return
         delay = self._next_write - self._loop.time()
-        if delay > 0 and not self._sync:
+        if delay > 0 and not self._sync and not self._may_not_wait():
             self._timer = self._loop.call_later(delay, self._due)
         else:
             self._write()
@@ -233,6 +246,9 @@ class SnapshotWriter:
             logger.warning("the disk of the snapshot does not answer, its end may be lost")
             self._work.put(self._file.close)
         self._work.put(None)
+
+    def _may_not_wait(self) -> bool:
+        return self.snapshot.urgent and not self._failed
 
     def _due(self) -> None:
         self._timer = None

@@ -27,12 +27,10 @@ class LamportClock:
         """Go on from a time that an earlier run wrote down; False, and nothing moves, if it is absurd.
 
         Args:
-            seen: that time; 0 when there is none.
+            seen: that time; 0 when none was written.
             gap: how many times that run may have used after it. We use none of them until `settle`,
                 though others may.
         """
-        if seen <= 0:
-            return True
         if not self.witness(seen):
             return False
         self._floor = self.time + gap

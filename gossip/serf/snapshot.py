@@ -9,7 +9,8 @@ Serf skips comments, and in them stands what it has no lines for:
 
     #failed: NAME HOST:PORT    a member that failed and did not leave. Serf forgets those, and after an
                                outage of everybody the few that were alive at the end are all it tries.
-    #closed                    as a last line: nothing happened that is not written.
+    #closed                    as a last line: nothing happened that is not written. Used again, the file
+                               gets another one until it is rewritten.
     #crc32: HEX                checksum of all bytes since the one before. Where it does not match, the
                                lines between count for nothing: a broken disk makes no addresses up.
 
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from gossip.serf.lamport import LamportClock
     from gossip.wire.address import Address
 
-__all__ = ["Snapshot"]
+__all__ = ["OPENED", "Snapshot"]
 
+OPENED = b"#opened\n"
+"""Appended when a file is used again, so that its end no longer says that all is written."""
 MIN_COMPACT_SIZE = 128 * 1024
 """A file below is not rewritten, bytes (Serf's value)."""
 BYTES_PER_MEMBER = 128
@@ -78,7 +81,7 @@ class Snapshot:
         self.alive: dict[str, Address] = {}
         self.failed: dict[str, Address] = {}
         self.left = False
-        self.closed = False
+        self.closed = True
         self.skipped = 0
         self.clock = 0
         self.event_clock = 0
@@ -86,6 +89,7 @@ class Snapshot:
         self._pending: list[bytes] = []
         self._overflowed = False
         self._written = (0, 0, 0)
+        self._floors = (0, 0, 0)
         self._clocks: tuple[LamportClock, ...] = ()
 
     # Reading
@@ -99,6 +103,7 @@ class Snapshot:
             rejoin_after_leave: keep peers and clocks from before a ``leave``.
         """
         snapshot = cls()
+        snapshot.closed = not data
         block: list[bytes] = []
         checksum = 0
         for line in data.split(b"\n")[:-1]:  # what follows the last line break was torn off
@@ -107,6 +112,7 @@ class Snapshot:
                     snapshot._replay_lines(block, keep=rejoin_after_leave)
                 else:
                     snapshot.skipped += len(block)
+                    snapshot.closed = False
                 block, checksum = [], 0
             else:
                 block.append(line)
@@ -169,7 +175,6 @@ class Snapshot:
         Returns:
             How many were too far ahead to be true, and are not followed up.
         """
-        self._clocks = (member_clock, event_clock, query_clock)
         gap = 0 if self.closed else CLOCK_GAP
         self.closed = False
         refused = 0
@@ -179,15 +184,19 @@ class Snapshot:
             self.event_clock, refused = 0, refused + 1
         if not query_clock.resume(self.query_clock, gap):
             self.query_clock, refused = 0, refused + 1
+        self._clocks = (member_clock, event_clock, query_clock)
+        self._floors = (member_clock.upcoming, event_clock.upcoming, query_clock.upcoming)
         return refused
 
     def settle(self) -> None:
         """The pool has been found again, and has told us its clocks."""
+        self._floors = (0, 0, 0)
         for clock in self._clocks:
             clock.settle()
 
     def record(self, event: Event) -> bool:
         """Take down what happened; False when a member's name or address cannot be written."""
+        self.closed = False
         match event:
             case UserEvent(ltime=ltime):
                 self.event_clock = max(self.event_clock, ltime)
@@ -227,6 +236,15 @@ class Snapshot:
     def unsaved(self) -> bool:
         """Whether there is something to write."""
         return bool(self._pending) or self._overflowed or self._times() != self._written
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a clock has leapt over what the last run may have used and that is not written.
+
+        If this run ends before it is, the next one would leap to the same time.
+        """
+        steps = zip(self._written, self._floors, self._times(), strict=True)
+        return any(written < floor <= time for written, floor, time in steps)
 
     def must_be_rewritten(self, size: int, image_size: int) -> bool:
         """Whether a whole new file should replace one of `size` bytes.

@@ -16,6 +16,7 @@ import pytest
 
 from gossip import Cluster, Config, ConfigError, MemberStatus, UserEvent, snapshot_file
 from gossip.events import Member, MemberJoined
+from gossip.serf.lamport import LamportClock
 from gossip.serf.snapshot import MIN_COMPACT_SIZE, Snapshot
 from gossip.snapshot_file import FLUSH_INTERVAL, SnapshotFile, SnapshotWriter
 from tests.driver.test_cluster import address, alive, until, until_alive
@@ -201,6 +202,19 @@ async def test_writes_are_no_more_frequent_than_the_interval(rig: Rig) -> None:
     assert 1 <= rig.stats["snapshot_writes"] <= took / FLUSH_INTERVAL + 1
 
 
+async def test_s8_a_clock_that_leapt_is_written_without_waiting(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_file, "FLUSH_INTERVAL", 3600.0)
+    (tmp_path / "one").write_bytes(b"event-clock: 20\n")
+    one = await start(stack, "one", tmp_path / "one")
+    await soon(lambda: "snapshot_rewrites" in one.stats())
+
+    ltime = await one.fire("x")
+
+    await soon(lambda: Snapshot.replay((tmp_path / "one").read_bytes()).event_clock == ltime)
+
+
 async def test_what_was_recorded_is_in_the_file_after_closing(rig: Rig) -> None:
     rig.join(1)
     await soon(lambda: rig.on_disk() == {"n1"})
@@ -228,6 +242,23 @@ async def test_r41_a_file_that_has_grown_is_written_anew(rig: Rig) -> None:
     assert rig.stats["snapshot_rewrites"] > 2
     assert max(sizes) <= 2 * MIN_COMPACT_SIZE
     assert rig.stats["snapshot_errors"] == 0
+
+
+async def test_s8_a_file_in_use_does_not_look_like_one_that_was_closed_in_order(
+    disk: FaultyOs, rig: Rig
+) -> None:
+    rig.join(1)
+    rig.writer.snapshot.resume(*(LamportClock(2**32) for _ in range(3)))
+    await rig.writer.close()
+    assert Snapshot.replay(rig.path.read_bytes()).closed
+
+    disk.may_sync.clear()  # so that rewriting does not get far
+    again = await Rig(rig.path).open()
+    again.look()
+    assert again.snapshot.closed
+    assert not Snapshot.replay(rig.path.read_bytes()).closed
+    disk.may_sync.set()
+    await again.close()
 
 
 # Faults of the disk

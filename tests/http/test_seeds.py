@@ -17,6 +17,7 @@ from tests.helpers_agent import TestAgent, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 LOG = logging.getLogger("agent.lan")
 
@@ -66,6 +67,42 @@ async def test_r17_a_seed_that_never_answered_is_isolation_and_our_own_address_i
         await b.agent.join_configured()
         await eventually(lambda: b.agent.seeds._pause > 0.05)  # it had a look
         assert not b.agent.seeds.isolated
+
+
+async def test_r17_a_restarted_agent_that_finds_nobody_of_its_last_run_is_isolated(
+    tmp_path: Path,
+) -> None:
+    async with running("a") as a:
+        async with running("b", data_dir=str(tmp_path)) as b:
+            await b.agent.join(a.gossip)
+            await eventually(lambda: b"alive: a " in snapshot_of(tmp_path))
+        async with running("b", data_dir=str(tmp_path)) as b:
+            await eventually(lambda: len(b.agent.cluster.members()) == 2)
+            assert await isolated(b) == "false"
+            port = a.agent.cluster.local_address[1]
+    async with running("b", data_dir=str(tmp_path)) as b:
+        assert await isolated(b) == "true"
+        async with running("a", ports=Ports(http=0, serf_lan=port)):
+            await eventually(lambda: not b.agent.seeds.isolated)
+
+
+async def test_r16_seeds_and_the_members_of_the_last_run_are_both_tried(tmp_path: Path) -> None:
+    (tmp_path / "serf").mkdir()
+    settings: dict[str, Any] = {"data_dir": str(tmp_path), "retry_interval": 0.05}
+    async with running("seed") as seed, running("known") as known:
+        snapshot_file(tmp_path).write_text(f"alive: known {known.gossip}\n")
+        async with running("b", retry_join=(seed.gossip,), **settings) as b:
+            await b.agent.join_configured()
+            await eventually(lambda: len(b.agent.cluster.members()) == 3)
+        assert known.agent.cluster.node.members.get("seed") is not None
+
+
+def snapshot_file(data_dir: Path) -> Path:
+    return data_dir / "serf" / "local.snapshot"
+
+
+def snapshot_of(data_dir: Path) -> bytes:
+    return snapshot_file(data_dir).read_bytes()
 
 
 class Pool:

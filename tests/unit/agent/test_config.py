@@ -334,6 +334,15 @@ def test_the_pool_has_consuls_values() -> None:
     assert pool.keys == ()
 
 
+def test_snapshots_are_where_consul_keeps_them_and_nowhere_in_development_mode() -> None:
+    config = parse(["-data-dir=/var/lib/gossip", "-rejoin"])
+    assert config.snapshot_path("local") == Path("/var/lib/gossip/serf/local.snapshot")
+    assert config.snapshot_path("remote") == Path("/var/lib/gossip/serf/remote.snapshot")
+    assert parse(["-dev", "-data-dir=/var/lib/gossip"]).snapshot_path("local") is None
+    assert config.gossip_config(ID).rejoin_after_leave
+    assert not parse([DATA]).gossip_config(ID).rejoin_after_leave
+
+
 def test_keys_and_settings_given_by_the_caller_win() -> None:
     config = parse([DATA, f"-encrypt={KEY}"])
     assert config.gossip_config(ID).keys == (bytes(range(32)),)

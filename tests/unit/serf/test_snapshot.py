@@ -206,7 +206,7 @@ def test_after_a_leave_only_clocks_follow_and_all_of_them() -> None:
     snapshot.resume(clock, LamportClock(2**32), LamportClock(2**32))
     before = snapshot.take()
 
-    clock.increment()
+    clock.witness(1)
     snapshot.leave()
     snapshot.record(MemberLeft(member("a")))
     snapshot.record(MemberJoined(member("b")))
@@ -368,9 +368,26 @@ def test_only_a_node_that_ran_can_end_in_order() -> None:
     assert not Snapshot.replay(crashed.image()).closed
 
 
-def test_a_first_start_leaves_nothing_out() -> None:
+@pytest.mark.parametrize(
+    ("file", "upcoming"), [(b"", 1), (b"torn", 1 + CLOCK_GAP), (b"what\n", 1 + CLOCK_GAP)]
+)
+def test_s8_only_a_first_start_is_known_to_have_used_no_time(file: bytes, upcoming: int) -> None:
     clock = LamportClock(2**32)
 
-    assert clock.resume(0, CLOCK_GAP)
+    Snapshot.replay(file).resume(LamportClock(2**32), clock, LamportClock(2**32))
 
-    assert clock.increment() == 1
+    assert clock.increment() == upcoming
+
+
+def test_s8_a_leap_has_to_be_written_at_once_or_the_next_run_would_leap_there_too() -> None:
+    snapshot = Snapshot.replay(b"event-clock: 20\n")
+    clock = LamportClock(2**32)
+    snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
+    snapshot.image()
+    urgent = []
+    for ltime in (21, clock.increment(), clock.increment()):
+        snapshot.record(UserEvent(ltime, "x", b"", coalesce=False))
+        urgent.append(snapshot.urgent)
+        snapshot.take()
+
+    assert urgent == [False, True, False]

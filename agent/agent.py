@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,15 @@ from agent.merge import lan_problem
 from agent.pool import Pool
 from agent.servers import Servers, server_of
 from agent.wan import WanPool
-from gossip.errors import GossipError, LimitError, WireError
+from gossip.errors import ConfigError, GossipError, LimitError, WireError
 from gossip.events import Member, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
     from agent.servers import Server
@@ -52,6 +54,8 @@ log = logging.getLogger(__name__)
 
 INTERNAL_PREFIX = "consul:"
 NEW_LEADER = "consul:new-leader"
+RELOADABLE = frozenset({"http_config", "log_level", "retry_join", "retry_join_wan", "tags"})
+"""Settings that change while the agent runs; the others need a restart."""
 MAX_FIRING = 256
 """Events that may wait for their turn; clients beyond are told to come back later."""
 
@@ -100,6 +104,7 @@ class Agent:
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
+        reloader: reads the configuration again; set by whoever read it first.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
@@ -117,6 +122,7 @@ class Agent:
         self.events = EventBuffer()
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
+        self.reloader: Callable[[], Awaitable[None]] | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -175,6 +181,46 @@ class Agent:
         for pool in self._pools:
             await pool.join_configured()
 
+    async def apply(self, config: AgentConfig) -> list[str]:
+        """Take over what may change while the agent runs.
+
+        Args:
+            config: what the configuration says now.
+
+        Returns:
+            Keys that changed and need a restart; they stay as they were.
+
+        Raises:
+            ConfigError: the tags do not fit; nothing was changed.
+        """
+        old = self.config
+        changed = [
+            f.name for f in fields(config) if getattr(config, f.name) != getattr(old, f.name)
+        ]
+        taken = {name: getattr(config, name) for name in changed if name in RELOADABLE}
+        self.config = old.replace(**taken)
+        try:
+            if "tags" in taken:
+                await self._announce()
+        except ConfigError:
+            self.config = old
+            raise
+        if "retry_join" in taken:
+            self.lan.retry_join(config.retry_join)
+        if "retry_join_wan" in taken and self.wan is not None:
+            self.wan.retry_join(config.retry_join_wan)
+        return [name for name in changed if name not in RELOADABLE]
+
+    async def reload(self) -> None:
+        """Read the configuration again and take over what may change.
+
+        Raises:
+            GossipError: it has mistakes, and nothing was changed; or there is none to read.
+        """
+        if self.reloader is None:
+            raise GossipError("there is no configuration to read again")
+        await self.reloader()
+
     async def leave(self) -> None:
         """Leave gracefully, then finish with exit code 0. Goes on when the caller is cancelled.
 
@@ -212,7 +258,9 @@ class Agent:
         """Tell the pools the ports that are known only now that they are open."""
         for pool in self._pools:
             wan_port = max(self.wan_port, 0) if pool is self.lan else 0
-            tags = self.config.tags(self.node_id, wan_port=wan_port, server_port=self._server_port)
+            tags = self.config.member_tags(
+                self.node_id, wan_port=wan_port, server_port=self._server_port
+            )
             await pool.cluster.set_tags(tags)
 
     @property

@@ -36,6 +36,7 @@ COMMANDS = {
     "leave": "Make the agent leave its cluster and stop",
     "members": "List the members of the cluster, or follow their changes",
     "monitor": "Follow the log of the agent",
+    "reload": "Make the agent read its configuration again",
     "rtt": "Estimate the round trip time between two nodes",
     "version": "Show the version",
 }

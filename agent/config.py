@@ -167,6 +167,8 @@ class AgentConfig:
     """Datacenter, lower case; members of another one are refused."""
     node_id: str = ""
     """UUID of this node; empty takes the one kept in the data directory, or makes one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of this node besides Consul's own; all of them together take at most 512 bytes, encoded."""
     disable_host_node_id: bool = True
     """Node IDs are never derived from the host; False is refused."""
     data_dir: str = ""
@@ -288,10 +290,10 @@ class AgentConfig:
             return None
         return Path(self.data_dir) / "serf" / f"{pool}.snapshot"
 
-    def tags(
+    def member_tags(
         self, node_id: str, *, wan_port: int = 0, server_port: int | None = None
     ) -> dict[str, str]:
-        """The member tags that Consul 1.8 gives such an agent, and one of our own.
+        """The member tags that Consul 1.8 gives such an agent, one of our own, and the configured ones.
 
         Args:
             node_id: UUID of this node.
@@ -299,7 +301,7 @@ class AgentConfig:
             server_port: the port that the system chose, for a server whose configured one is 0. A
                 server without a port is none for others.
         """
-        tags = {
+        tags = dict(self.tags) | {
             "role": "consul" if self.server else "node",
             "dc": self.datacenter,
             "segment": "",
@@ -338,7 +340,7 @@ class AgentConfig:
         values = self._gossip_values(self.gossip_lan, keys) | {
             "port": self.ports.serf_lan,
             "advertise": self.advertise_addr or None,
-            "tags": self.tags(node_id, wan_port=self.ports.serf_wan if self.runs_wan else 0),
+            "tags": self.member_tags(node_id, wan_port=self.ports.serf_wan if self.runs_wan else 0),
             "reconnect_timeout": self.reconnect_timeout,
         }
         return Config.lan(self.node_name, **(values | settings))
@@ -350,7 +352,7 @@ class AgentConfig:
         values = self._gossip_values(self.gossip_wan, keys) | {
             "port": self.ports.serf_wan,
             "advertise": self.advertise_addr_wan or self.advertise_addr or None,
-            "tags": self.tags(node_id),
+            "tags": self.member_tags(node_id),
             "reconnect_timeout": self.reconnect_timeout_wan,
         }
         return Config.wan(f"{self.node_name}.{self.datacenter}", **(values | settings))

@@ -19,6 +19,7 @@ from agent.durations import format_duration
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
+from gossip.serf.tags import encode_own_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,34 @@ LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
 MISSING_DATA_DIR = ("data_dir", "is required unless -dev is given")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+RESERVED_TAGS = frozenset(
+    [
+        "acls",
+        "bootstrap",
+        "build",
+        "dc",
+        "expect",
+        "ft_fs",
+        "ft_si",
+        "gapi",
+        "grpc_port",
+        "grpc_tls_port",
+        "id",
+        "nonvoter",
+        "port",
+        "raft_vsn",
+        "rc_tm",
+        "read_replica",
+        "role",
+        "segment",
+        "use_tls",
+        "vsn",
+        "vsn_max",
+        "vsn_min",
+        "wan_join_port",
+    ]
+)
+"""Tags that agents, ours and Consul's, give themselves and read in one another."""
 _NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -110,6 +139,20 @@ def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         yield MISSING_DATA_DIR
     elif config.data_dir and Path(config.data_dir).exists() and not Path(config.data_dir).is_dir():
         yield "data_dir", f'"{config.data_dir}" is not a directory'
+
+
+def _tag_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    for name, value in config.tags.items():
+        if name in RESERVED_TAGS:
+            yield "tags", f'"{name}" is a tag that the agent sets itself'
+        elif not name or not name.isprintable() or not value.isprintable():
+            yield "tags", f"{name!r} or its value is empty or has control characters"
+    # With ports of the largest size, because some are known only when the agent runs.
+    tags = config.member_tags(_NO_NODE_ID, wan_port=65535, server_port=65535)
+    try:
+        encode_own_tags(tags)
+    except ConfigError as error:
+        yield "tags", str(error)
 
 
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -269,6 +312,7 @@ def find_warnings(config: AgentConfig) -> Iterator[str]:
 
 
 _RULES = (
+    _tag_problems,
     _identity_problems,
     _address_problems,
     _port_problems,

@@ -106,6 +106,13 @@ class Pool:
         if self._start_join or self._retry_join:
             self._joining = self._tasks.spawn(self._stay_joined())
 
+    def retry_join(self, addresses: Sequence[str]) -> None:
+        """Look for other seeds from now on, besides those of `start_join`."""
+        self._retry_join = addresses
+        self.seeds.addresses = tuple(dict.fromkeys((*self._start_join, *addresses)))
+        if self._joining is None:
+            self._joining = self._tasks.spawn(self._stay_joined())
+
     async def leave(self) -> None:
         """Leave gracefully; the sockets stay open until `stop`."""
         self.log.info("leaving the pool")

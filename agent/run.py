@@ -87,6 +87,8 @@ class _Process:
         self._http = HttpServer(self._agent)
         self._forward: ForwardListener | None = None
         self._rpc = _rpc_server(self._agent)
+        if reload is not None:
+            self._agent.reloader = self._read_again
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -146,7 +148,7 @@ class _Process:
                 return self._agent.finished.result()
             log.info("caught signal=%s", number.name)
             if number is signal.SIGHUP:
-                self._read_again()
+                await self._on_hangup()
             elif self._leaves_on(number):
                 return await self._leave()
             else:
@@ -185,18 +187,26 @@ class _Process:
             await asyncio.gather(leaving, return_exceptions=True)
         return self._agent.finished.result()
 
-    def _read_again(self) -> None:
-        """Take over what can change while the agent runs: the log level."""
-        if self._reload is None:
-            log.warning("there is no configuration to read again")
-            return
+    async def _on_hangup(self) -> None:
         try:
-            config = self._reload()
-            self._handler.set_level(config.log_level)
-        except (GossipError, ValueError) as error:
+            await self._agent.reload()
+        except GossipError as error:
             log.error("configuration not read again error=%s", Value(error))
-            return
+
+    async def _read_again(self) -> None:
+        """Take over what can change while the agent runs.
+
+        Raises:
+            GossipError: the configuration has mistakes; nothing was changed.
+        """
+        assert self._reload is not None  # noqa: S101 - or the agent has no reloader
+        config = await asyncio.to_thread(self._reload)
+        restart = await self._agent.apply(config)
+        self._handler.set_level(config.log_level)
+        self._http.apply_rules()
         log.info("configuration read again log_level=%s", config.log_level)
+        if restart:
+            log.warning("settings that need a restart were changed keys=%s", ",".join(restart))
 
 
 def _rpc_server(agent: Agent) -> RpcServer | None:

@@ -59,7 +59,7 @@ class Seeds:
         retry_max: int = 0,
     ) -> None:
         self._cluster = cluster
-        self._addresses = addresses
+        self.addresses = addresses
         self._log = log
         self._retry_interval = retry_interval
         self._retry_max = retry_max
@@ -138,7 +138,7 @@ class Seeds:
             for member in self._cluster.members()
             if member.status is MemberStatus.ALIVE
         }
-        return [seed for seed in self._addresses if not known & await self._resolve(seed)]
+        return [seed for seed in self.addresses if not known & await self._resolve(seed)]
 
     async def _resolve(self, seed: str) -> set[Address]:
         try:

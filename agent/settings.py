@@ -33,7 +33,7 @@ class Kind(Enum):
     TEXT = auto()
     DURATION = auto()
     TEXTS = auto()
-    HEADERS = auto()
+    MAP = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Setting:
             self.flag,
             self.text,
             value="" if self.kind is Kind.BOOL else self.value,
-            many=self.kind is Kind.TEXTS,
+            many=self.kind in {Kind.TEXTS, Kind.MAP},
             integer=self.kind is Kind.INT,
             secret=self.secret,
             aliases=self.aliases,
@@ -89,6 +89,7 @@ _ALL = (
     Setting("node_name", Kind.TEXT, "node", "Name of this node, unique in its datacenter (default: the host name).", "name"),
     Setting("node_id", Kind.TEXT, "node-id", "UUID of this node (default: a random one, kept in the data directory).", "uuid", normalise=str.lower),
     Setting("disable_host_node_id", Kind.BOOL, "disable-host-node-id", "Node IDs are random and never derived from the host: only true is accepted."),
+    Setting("tags", Kind.MAP, "tag", "Tag of this node that every member sees, besides Consul's own.", "name=value"),
     Setting("data_dir", Kind.TEXT, "data-dir", "Directory for the state of this agent; required unless -dev is given.", "path"),
     Setting("pid_file", Kind.TEXT, "pid-file", "File to which the process id is written.", "path"),
     Setting("bind_addr", Kind.TEXT, "bind", "IP address for gossip, UDP and TCP (default 0.0.0.0).", "ip", normalise=_ip),
@@ -128,7 +129,7 @@ _ALL = (
     Setting("http_config.allow_write_http_from", Kind.TEXTS, "allow-write-http-from", "Network that may change state over HTTP, besides loopback.", "cidr"),
     Setting("http_config.allow_hosts", Kind.TEXTS, "allow-host", "Name by which clients may reach the HTTP interface, besides localhost and the agent's addresses.", "name"),
     Setting("http_config.block_endpoints", Kind.TEXTS),
-    Setting("http_config.response_headers", Kind.HEADERS),
+    Setting("http_config.response_headers", Kind.MAP),
     Setting("limits.http_max_conns_per_client", Kind.INT),
     Setting("rpc_addr", Kind.TEXT, "rpc-addr", "Where Serf's RPC listens, for the serf command line: IP:port or unix:///path (default: nowhere).", "address"),
     Setting("rpc_auth", Kind.TEXT, "rpc-auth", "Key that clients of Serf's RPC have to know; required unless -rpc-addr is on loopback.", "key", secret=True),
@@ -285,7 +286,7 @@ class Layers:
             return
         if setting.kind is Kind.TEXTS:
             value = self.values.get(setting.key, ()) + value
-        elif setting.kind is Kind.HEADERS:
+        elif setting.kind is Kind.MAP:
             value = self.values.get(setting.key, {}) | value
         self.values[setting.key] = value
         self.origins[setting.key] = origin
@@ -314,10 +315,12 @@ def _read(setting: Setting, value: Any) -> Any:
             return parse_duration(value)
         case Kind.TEXTS if isinstance(value, list) and all(isinstance(v, str) for v in value):
             return tuple(value)
-        case Kind.HEADERS if isinstance(value, dict) and all(
+        case Kind.MAP if isinstance(value, dict) and all(
             isinstance(v, str) for v in value.values()
         ):
             return dict(value)
+        case Kind.MAP if isinstance(value, list) and all("=" in v for v in value):
+            return dict(v.split("=", 1) for v in value)  # from a flag given once or more
     raise ValueError(f"{shown} is not {_EXPECTED[setting.kind]}")
 
 
@@ -327,7 +330,7 @@ _EXPECTED = {
     Kind.TEXT: "a string",
     Kind.DURATION: 'a duration such as "30s"',
     Kind.TEXTS: "a list of strings",
-    Kind.HEADERS: "an object of strings",
+    Kind.MAP: "an object of strings (as a flag: name=value)",
 }
 
 

@@ -37,6 +37,7 @@ def routes() -> tuple[Route, ...]:
         Route("/v1/agent/join/", Methods.CONTROL, join),
         Route("/v1/agent/force-leave/", Methods.CONTROL, force_leave),
         Route("/v1/agent/leave", Methods.UPDATE, leave),
+        Route("/v1/agent/reload", Methods.UPDATE, reload),
         Route("/v1/agent/monitor", Methods.READ, monitor),
     )
 
@@ -116,6 +117,12 @@ async def _watch(
     with logs.watch(level) as watcher:
         async for entry in watcher:
             yield lost(entry, show) if isinstance(entry, Gap) else show(entry)
+
+
+async def reload(call: Call) -> Reply:
+    """Read the configuration again; 500 with every mistake when it cannot be used."""
+    await call.agent.reload()
+    return Reply()
 
 
 def render_member(member: Member) -> dict[str, Any]:

@@ -70,17 +70,22 @@ class HttpServer(Listener):
         config = agent.config
         super().__init__(
             limits or GateLimits(per_client=config.limits.http_max_conns_per_client),
-            BASE_HEADERS | dict(config.http_config.response_headers),
+            BASE_HEADERS,
         )
         self._agent = agent
-        self._guard = Guard(
-            hosts=_own_names(agent), write_from=config.http_config.allow_write_http_from
-        )
         self._router = Router(ROUTES, strict=config.strict_http_methods)
-        self._blocked = tuple(config.http_config.block_endpoints)
+        self.apply_rules()
         self._warned_about_token = False
         self._paths: list[Path] = []
         self.endpoints = Endpoints(agent, self.gate)
+
+    def apply_rules(self) -> None:
+        """Follow the agent's `http_config` as it is now."""
+        config = self._agent.config
+        rules = config.http_config
+        self._headers = BASE_HEADERS | dict(rules.response_headers)
+        self._guard = Guard(hosts=_own_names(self._agent), write_from=rules.allow_write_http_from)
+        self._blocked = tuple(rules.block_endpoints)
 
     async def start(self) -> None:
         """Listen.

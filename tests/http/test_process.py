@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.helpers_agent import eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,6 +217,50 @@ def test_hup_reads_the_log_level_again_and_keeps_running(tmp_path: Path) -> None
         agent.process.send_signal(signal.SIGHUP)
         agent.until("configuration not read again")
         assert agent.get("/")[0] == 200
+
+
+def test_reload_takes_over_tags_and_rules_and_names_what_needs_a_restart(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"tags": {"zone": "eu"}}')
+    with started(*client(tmp_path, f"-config-file={settings}", "-tag=rack=1=a")) as agent:
+        agent.until("Log data")
+
+        def tags() -> dict[str, str]:
+            shown: dict[str, str] = json.loads(agent.get("/v1/agent/self")[1])["Member"]["Tags"]
+            return {name: shown[name] for name in ("zone", "rack", "dc") if name in shown}
+
+        before = tags()
+        settings.write_text(
+            '{"tags": {"zone": "us"}, "datacenter": "east",'
+            ' "http_config": {"block_endpoints": ["/v1/status/leader"]}}'
+        )
+        assert agent.get("/v1/agent/reload", "PUT") == (200, "")
+        agent.until("need a restart .*keys=datacenter")
+        after = tags()
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            agent.get("/v1/status/leader")
+
+        settings.write_text('{"tags": {"role": "x"}, "log_levle": "DEBUG"}')
+        with pytest.raises(urllib.error.HTTPError, match="500") as refused:
+            agent.get("/v1/agent/reload", "PUT")
+        text = refused.value.read().decode()
+
+        assert '"role" is a tag that the agent sets itself' in text
+        assert "unknown key log_levle" in text
+        assert (before, after, tags()) == (
+            {"zone": "eu", "rack": "1=a", "dc": "dc1"},
+            {"zone": "us", "rack": "1=a", "dc": "dc1"},
+            after,
+        )
+
+
+async def test_reload_replaces_the_seeds() -> None:
+    async with running("one") as one, running("two") as two:
+        config = one.agent.config.replace(retry_join=(two.gossip,))
+
+        assert await one.agent.apply(config) == []
+
+        await eventually(lambda: len(one.agent.cluster.members()) == 2)
 
 
 def test_a_start_join_that_reaches_nobody_ends_with_code_1(tmp_path: Path) -> None:

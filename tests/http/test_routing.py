@@ -138,6 +138,7 @@ METHODS = {
     "/v1/coordinate/datacenters": "GET,HEAD",
     "/v1/coordinate/nodes": "GET,HEAD",
     "/v1/agent/monitor": "GET,HEAD",
+    "/v1/agent/reload": "PUT",
     "/v1/coordinate/node/": "GET,HEAD",
 }
 

@@ -143,7 +143,7 @@ async def test_consul_takes_a_member_with_our_tags_into_its_catalog(
 ) -> None:
     server = await start_consul("server")
     await server.elected()
-    tags = parse(["-data-dir=/nonexistent"]).tags(ID)
+    tags = parse(["-data-dir=/nonexistent"]).member_tags(ID)
     other = await start_serf("ours", tags=tags)
     await other.join([server.gossip])
     answer = await server.call("GET", "/v1/agent/members")

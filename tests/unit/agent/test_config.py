@@ -256,8 +256,8 @@ def test_the_tags_of_a_client_are_consuls() -> None:
 
 
 def test_the_tags_of_a_server_are_consuls() -> None:
-    client = parse([DATA]).tags(ID)
-    server = parse([DATA, "-server", "-server-port=7300"]).tags(ID)
+    client = parse([DATA]).member_tags(ID)
+    server = parse([DATA, "-server", "-server-port=7300"]).member_tags(ID)
     assert server == client | {
         "role": "consul",
         "port": "7300",
@@ -265,14 +265,14 @@ def test_the_tags_of_a_server_are_consuls() -> None:
         "ft_fs": "1",
         "gapi": "1",
     }
-    assert parse([DATA, "-server", "-bootstrap"]).tags(ID)["bootstrap"] == "1"
-    assert parse([DATA, "-server", "-bootstrap-expect=5"]).tags(ID)["expect"] == "5"
+    assert parse([DATA, "-server", "-bootstrap"]).member_tags(ID)["bootstrap"] == "1"
+    assert parse([DATA, "-server", "-bootstrap-expect=5"]).member_tags(ID)["expect"] == "5"
 
 
 def test_a_server_announces_its_wan_pool_in_the_lan_pool_only() -> None:
     config = parse([DATA, "-server", "-serf-wan-port=9302"])
-    assert config.gossip_config(ID).tags == config.tags(ID) | {"wan_join_port": "9302"}
-    assert config.wan_gossip_config(ID).tags == config.tags(ID)
+    assert config.gossip_config(ID).tags == config.member_tags(ID) | {"wan_join_port": "9302"}
+    assert config.wan_gossip_config(ID).tags == config.member_tags(ID)
     for argv in (["-server", "-serf-wan-port=-1"], ["-serf-wan-port=9302"]):
         assert "wan_join_port" not in parse([DATA, *argv]).gossip_config(ID).tags
 
@@ -409,8 +409,8 @@ def test_decoding_a_key_fails_with_a_config_error() -> None:
 @pytest.mark.parametrize("port", ["0", "-1"])
 def test_a_server_without_a_port_announces_none(port: str) -> None:
     config = parse([DATA, "-server", f"-server-port={port}"])
-    assert not config.tags(ID).keys() & {"port", "gapi"}
-    assert config.tags(ID, server_port=4711).items() >= {"port": "4711", "gapi": "1"}.items()
+    assert not config.member_tags(ID).keys() & {"port", "gapi"}
+    assert config.member_tags(ID, server_port=4711).items() >= {"port": "4711", "gapi": "1"}.items()
 
 
 @pytest.mark.parametrize(
@@ -425,3 +425,30 @@ def test_a_server_has_a_port_of_its_own(argv: list[str], problem: str) -> None:
         parse([DATA, *argv])
     assert caught.value.errors == (f"flag -server-port: {problem}",)
     parse([DATA, *argv[1:]])
+
+
+def test_tags_of_flags_and_files_stand_beside_the_agents_own(tmp_path: Path) -> None:
+    path = tmp_path / "tags.json"
+    path.write_text('{"tags": {"zone": "eu", "rack": "1"}}')
+
+    config = parse([DATA, f"-config-file={path}", "-tag=rack=2", "--tag", "empty="])
+
+    assert config.tags == {"zone": "eu", "rack": "2", "empty": ""}
+    assert config.gossip_config(ID).tags.items() >= {"zone": "eu", "dc": "dc1"}.items()
+
+
+@pytest.mark.parametrize(
+    ("tag", "problem"),
+    [
+        ("dc=x", '"dc" is a tag that the agent sets itself'),
+        ("gapi=1", '"gapi" is a tag that the agent sets itself'),
+        ("a\tb=1", "or its value is empty or has control characters"),
+        ("=1", "or its value is empty or has control characters"),
+        (f"long={'x' * 512}", "encoded, exceed the limit of 512"),
+        ("lonely", "is not an object of strings (as a flag: name=value)"),
+    ],
+)
+def test_tags_that_cannot_be_are_refused(tag: str, problem: str) -> None:
+    with pytest.raises(AgentConfigError, match="tag") as refused:
+        parse([DATA, f"-tag={tag}"])
+    assert problem in str(refused.value)

@@ -27,6 +27,7 @@ from agent.events import (
     new_event,
 )
 from agent.forward.forwarder import Forwarder
+from agent.keyring import KeyOperation, PoolKeys, operate
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
@@ -69,6 +70,7 @@ class Description:
     member: Member
     leader: str
     isolated: bool
+    encrypted: bool
     lan: dict[str, str]
     wan: dict[str, str]
     """Empty without a WAN pool."""
@@ -119,6 +121,7 @@ class Agent:
             rule=self._lan_rule,
             node_id=node_id,
             snapshot=config.snapshot_path("local"),
+            keyring_file=config.keyring_path("local"),
             start_join=config.start_join,
             retry_join=config.retry_join,
             retry_interval=config.retry_interval,
@@ -255,6 +258,45 @@ class Agent:
             raise GossipError("WAN Federation is disabled")
         return self.wan
 
+    # Keys and queries
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the LAN pool has a key, configured or from its keyring file."""
+        return bool(self.cluster.node.keyring)
+
+    async def keyring(
+        self,
+        operation: KeyOperation,
+        key: bytes = b"",
+        *,
+        relay_factor: int = 0,
+        local_only: bool = False,
+    ) -> list[PoolKeys]:
+        """Have every member of our pools change or list its keys: the WAN pool, then the LAN pool.
+
+        Args:
+            operation: what they do.
+            key: with which key; nothing for a list.
+            relay_factor: each answer comes through so many other members too.
+            local_only: leave the WAN pool out.
+
+        Raises:
+            GossipError: we are no server.
+            LimitError: the query cannot be sent.
+        """
+        if not self.config.server:
+            raise GossipError("keyring operations must run against a server node")
+        pools = [] if self.wan is None or local_only else [self.wan]
+        return [
+            PoolKeys(
+                pool is self.wan,
+                self.config.datacenter,
+                await operate(pool.cluster.keys, operation, key, relay_factor),
+            )
+            for pool in (*pools, self.lan)
+        ]
+
     def datacenters(self) -> list[str]:
         """The datacenters that we know: our own first, then those of the WAN pool by name."""
         own = self.config.datacenter
@@ -387,6 +429,7 @@ class Agent:
             self.cluster.local_member(),
             self.leader(),
             self.seeds.isolated,
+            self.encrypted,
             self.cluster.stats(),
             self.wan.cluster.stats() if self.wan else {},
             self.wan_port,

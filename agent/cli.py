@@ -33,8 +33,11 @@ COMMANDS = {
     "info": "Show counters of the agent",
     "join": "Make the agent join other members",
     "keygen": "Make a gossip key",
+    "keyring": "List, change or rotate the gossip keys of the whole cluster",
     "leave": "Make the agent leave its cluster and stop",
     "members": "List the members of the cluster, or follow their changes",
+    "query": "Ask the members with a Serf query",
+    "reachability": "Test whether every live member answers",
     "rtt": "Estimate the round trip time between two nodes",
     "version": "Show the version",
 }

@@ -12,7 +12,7 @@ import base64
 import os
 
 from agent.client import ApiError
-from agent.commands.base import printable
+from agent.commands.base import CommandError, printable
 from agent.commands.http import heading
 from agent.commands.keyring import PATH, ask, key_argument
 
@@ -27,6 +27,7 @@ __all__ = ["rotate"]
 
 FAILED = 4  # Serf's number of the status, as the API shows it
 KEY_BYTES = 32  # AES-256
+NO_KEY = "not a key"
 
 
 class _StoppedError(Exception):
@@ -37,6 +38,8 @@ def rotate(context: Context, query: dict[str, object]) -> int:
     """Rotate to the key of the first argument, by default to a new one; 1 if old keys had to stay."""
     given = key_argument(context.args[0]) if context.args else ""
     key = given or base64.b64encode(os.urandom(KEY_BYTES)).decode("ascii")
+    if _fingerprint(key) == NO_KEY:
+        raise CommandError("the new key is not base64 of 16, 24 or 32 bytes")
     rotation = _Rotation(context, context.client(), key, query)
     with heading("Error rotating"):
         rotation.prepare()
@@ -161,4 +164,4 @@ def _fingerprint(key: str) -> str:
     try:
         return fingerprint(decode_key(key))
     except KeyringError:
-        return "not a key"
+        return NO_KEY

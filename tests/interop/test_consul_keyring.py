@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gossip.wire.keyring import encode_key
+from simulations.local.http import request
 from simulations.local.wait import eventually
 from simulations.peers import find_peer
 from tests.helpers_agent import FAST, WAN, TestAgent, running
@@ -134,6 +135,8 @@ async def test_mistakes_read_as_consuls(start_consul: Any) -> None:
     async with running("server", encrypt=OLD, **WAN) as ours:
         for method, query, body in MISTAKES:
             target = f"/v1/operator/keyring{query}"
-            theirs = await server.request(method, target, body)
+            theirs = await request(server.http, method, target, body=body, check=False)
             mine = await ours.ask(method, target, body=body)
-            assert (mine.status, mine.text.strip()) == (theirs.status, theirs.text.strip())
+            # Consul before 1.12 says so twice; the one whose texts we follow does not.
+            text = theirs.body.decode().removeprefix("Bad request: ").strip()
+            assert (mine.status, mine.text.strip()) == (theirs.status, text)

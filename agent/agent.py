@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -27,7 +28,6 @@ from agent.events import (
     new_event,
 )
 from agent.forward.forwarder import Forwarder
-from agent.keyring import KeyOperation, PoolKeys, operate
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
@@ -40,6 +40,8 @@ from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
     from agent.servers import Server
@@ -54,6 +56,9 @@ INTERNAL_PREFIX = "consul:"
 NEW_LEADER = "consul:new-leader"
 MAX_FIRING = 256
 """Events that may wait for their turn; clients beyond are told to come back later."""
+
+MAX_ASKING = 64
+"""Queries of clients that wait for replies at the same time; a pool can have 256 open."""
 
 
 class BusyError(GossipError):
@@ -146,6 +151,7 @@ class Agent:
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
         self._firing = 0
+        self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
 
@@ -265,37 +271,20 @@ class Agent:
         """Whether the LAN pool has a key, configured or from its keyring file."""
         return bool(self.cluster.node.keyring)
 
-    async def keyring(
-        self,
-        operation: KeyOperation,
-        key: bytes = b"",
-        *,
-        relay_factor: int = 0,
-        local_only: bool = False,
-    ) -> list[PoolKeys]:
-        """Have every member of our pools change or list its keys: the WAN pool, then the LAN pool.
-
-        Args:
-            operation: what they do.
-            key: with which key; nothing for a list.
-            relay_factor: each answer comes through so many other members too.
-            local_only: leave the WAN pool out.
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Take one of the places for queries of clients, so that those for keys always have one.
 
         Raises:
-            GossipError: we are no server.
-            LimitError: the query cannot be sent.
+            BusyError: there is none.
         """
-        if not self.config.server:
-            raise GossipError("keyring operations must run against a server node")
-        pools = [] if self.wan is None or local_only else [self.wan]
-        return [
-            PoolKeys(
-                pool is self.wan,
-                self.config.datacenter,
-                await operate(pool.cluster.keys, operation, key, relay_factor),
-            )
-            for pool in (*pools, self.lan)
-        ]
+        if self._asking >= MAX_ASKING:
+            raise BusyError("too many queries wait for replies")
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     def datacenters(self) -> list[str]:
         """The datacenters that we know: our own first, then those of the WAN pool by name."""

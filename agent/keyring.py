@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from gossip.errors import GossipError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.agent import Agent
     from gossip.keys import KeyManager, KeyResult
 
 __all__ = ["KeyOperation", "PoolKeys", "error_text", "operate"]
@@ -41,13 +44,42 @@ class PoolKeys:
 
 
 async def operate(
-    keys: KeyManager, operation: KeyOperation, key: bytes, relay_factor: int
-) -> KeyResult:
-    """Have the members of one pool carry out an operation.
+    agent: Agent,
+    operation: KeyOperation,
+    key: bytes = b"",
+    *,
+    relay_factor: int = 0,
+    local_only: bool = False,
+) -> list[PoolKeys]:
+    """Have every member of our pools change or list its keys: the WAN pool, then the LAN pool.
+
+    Args:
+        agent: a server.
+        operation: what they do.
+        key: with which key; nothing for a list.
+        relay_factor: each answer comes through so many other members too.
+        local_only: leave the WAN pool out.
 
     Raises:
+        GossipError: it is no server.
         LimitError: the query cannot be sent.
     """
+    if not agent.config.server:
+        raise GossipError("keyring operations must run against a server node")
+    pools = [] if agent.wan is None or local_only else [agent.wan]
+    return [
+        PoolKeys(
+            wan=pool is agent.wan,
+            datacenter=agent.config.datacenter,
+            result=await _ask(pool.cluster.keys, operation, key, relay_factor),
+        )
+        for pool in (*pools, agent.lan)
+    ]
+
+
+async def _ask(
+    keys: KeyManager, operation: KeyOperation, key: bytes, relay_factor: int
+) -> KeyResult:
     match operation:
         case "list":
             return await keys.list(relay_factor=relay_factor)

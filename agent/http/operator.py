@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.http.errors import HttpError
 from agent.http.routing import Call, Methods, Reply, Route
-from agent.keyring import error_text
+from agent.keyring import error_text, operate
 from gossip.wire.keyring import KeyringError, decode_key
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ async def keyring(call: Call) -> Reply:
         key = decode_key(text) if text or operation != "list" else b""
     except KeyringError as error:
         raise HttpError(500, str(error)) from None
-    answers = await call.agent.keyring(
-        operation, key, relay_factor=relay_factor, local_only=local_only
+    answers = await operate(
+        call.agent, operation, key, relay_factor=relay_factor, local_only=local_only
     )
     if problem := error_text(answers):
         raise HttpError(500, problem)

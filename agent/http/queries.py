@@ -45,20 +45,21 @@ async def query(call: Call) -> Reply:
     name, expression = _tag(call)
     replies: list[dict[str, Any]] = []
     held = 0
-    async with call.agent.cluster.query(
-        call.rest,
-        payload,
-        nodes=(call.get("node"),) if call.get("node") else (),
-        tags={name: expression} if name else None,
-        request_ack=call.has("ack"),
-        relay_factor=relay_factor_of(call),
-        timeout=_timeout(call),
-    ) as coming:
-        async for reply in coming:
-            held += len(reply.payload) if isinstance(reply, QueryAnswer) else 0
-            if held > MAX_REPLY_BYTES:
-                break
-            replies.append(_render(reply))
+    with call.agent.asking():
+        async with call.agent.cluster.query(
+            call.rest,
+            payload,
+            nodes=(call.get("node"),) if call.get("node") else (),
+            tags={name: expression} if name else None,
+            request_ack=call.has("ack"),
+            relay_factor=relay_factor_of(call),
+            timeout=_timeout(call),
+        ) as coming:
+            async for reply in coming:
+                held += len(reply.payload) if isinstance(reply, QueryAnswer) else 0
+                if held > MAX_REPLY_BYTES:
+                    break
+                replies.append(_render(reply))
     return Reply({"Name": call.rest, "Replies": replies, "Truncated": held > MAX_REPLY_BYTES})
 
 

@@ -339,3 +339,13 @@ async def test_queries_that_are_not_sent(
     answer = await one.put(f"/v1/agent/query/{target}", body)
     assert answer.status == status
     assert answer.text.startswith(text)
+
+
+async def test_queries_beyond_the_limit_are_told_to_come_back(
+    one: TestAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.agent.MAX_ASKING", 1)
+    with one.agent.asking():
+        refused = await one.put("/v1/agent/query/a?timeout=50ms")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert (await one.put("/v1/agent/query/a?timeout=50ms")).status == 200

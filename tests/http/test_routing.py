@@ -149,7 +149,7 @@ def test_the_table_of_methods_covers_every_route() -> None:
     } == METHODS
 
 
-@pytest.mark.parametrize("path", METHODS.keys() - {"/v1/operator/keyring"})
+@pytest.mark.parametrize("path", [path for path in METHODS if path != "/v1/operator/keyring"])
 def test_strict_mode_has_one_method_per_endpoint(path: str) -> None:
     strict = Router(ROUTES, strict=True)
     route, _ = strict.find(Target.parse(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
@@ -59,6 +60,9 @@ RELOADABLE = frozenset({"http_config", "log_level", "retry_join", "retry_join_wa
 MAX_FIRING = 256
 """Events that may wait for their turn; clients beyond are told to come back later."""
 
+MAX_ASKING = 64
+"""Queries of clients that wait for replies at the same time; a pool can have 256 open."""
+
 
 class BusyError(GossipError):
     """More is asked for than the pool can take; nothing was done, try again in a moment."""
@@ -74,6 +78,7 @@ class Description:
     member: Member
     leader: str
     isolated: bool
+    encrypted: bool
     lan: dict[str, str]
     wan: dict[str, str]
     """Empty without a WAN pool."""
@@ -130,6 +135,7 @@ class Agent:
             rule=self._lan_rule,
             node_id=node_id,
             snapshot=config.snapshot_path("local"),
+            keyring_file=config.keyring_path("local"),
             start_join=config.start_join,
             retry_join=config.retry_join,
             retry_interval=config.retry_interval,
@@ -154,6 +160,7 @@ class Agent:
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
         self._firing = 0
+        self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
 
@@ -308,6 +315,28 @@ class Agent:
             raise GossipError("WAN Federation is disabled")
         return self.wan
 
+    # Keys and queries
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the LAN pool has a key, configured or from its keyring file."""
+        return bool(self.cluster.node.keyring)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Take one of the places for queries of clients, so that those for keys always have one.
+
+        Raises:
+            BusyError: there is none.
+        """
+        if self._asking >= MAX_ASKING:
+            raise BusyError("too many queries wait for replies")
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
     def datacenters(self) -> list[str]:
         """The datacenters that we know: our own first, then those of the WAN pool by name."""
         own = self.config.datacenter
@@ -440,6 +469,7 @@ class Agent:
             self.cluster.local_member(),
             self.leader(),
             self.seeds.isolated,
+            self.encrypted,
             self.cluster.stats(),
             self.wan.cluster.stats() if self.wan else {},
             self.wan_port,

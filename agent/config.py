@@ -290,6 +290,18 @@ class AgentConfig:
             return None
         return Path(self.data_dir) / "serf" / f"{pool}.snapshot"
 
+    def keyring_path(self, pool: str) -> Path | None:
+        """Where the gossip keys of a pool are kept; None when they stay in memory.
+
+        A file that exists wins over `encrypt`, as in Consul: it has followed every rotation since.
+
+        Args:
+            pool: ``local`` or ``remote``, which is what Consul calls LAN and WAN here.
+        """
+        if self.dev or not self.data_dir or self.disable_keyring_file:
+            return None
+        return Path(self.data_dir) / "serf" / f"{pool}.keyring"
+
     def member_tags(
         self, node_id: str, *, wan_port: int = 0, server_port: int | None = None
     ) -> dict[str, str]:
@@ -374,9 +386,14 @@ class AgentConfig:
         }
         return values | {f.name: getattr(tuning, f.name) for f in fields(tuning)}
 
-    def warnings(self) -> list[str]:
-        """What is allowed and yet worth a line in the log, a sentence each."""
-        return list(find_warnings(self))
+    def warnings(self, *, encrypted: bool | None = None) -> list[str]:
+        """What is allowed and yet worth a line in the log, a sentence each.
+
+        Args:
+            encrypted: whether the LAN pool has a key, which may come from its keyring file; None goes
+                by `encrypt` alone.
+        """
+        return list(find_warnings(self, bool(self.encrypt) if encrypted is None else encrypted))
 
 
 def parse(argv: Sequence[str]) -> AgentConfig:

@@ -290,9 +290,9 @@ def _pool_problem(config: AgentConfig, block: str, text: str) -> tuple[str, str]
     return "node_name" if name == "name" else name, text
 
 
-def find_warnings(config: AgentConfig) -> Iterator[str]:
+def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noqa: FBT001 - a fact
     """What is allowed and yet worth a line in the log, a sentence each."""
-    if not config.encrypt and not _stays_private(config.advertise_addr or config.bind_addr):
+    if not encrypted and not _stays_private(config.advertise_addr or config.bind_addr):
         yield (
             "gossip is not encrypted and may be reachable from outside: "
             "set encrypt on every member (`gossip keygen` makes a key)"

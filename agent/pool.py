@@ -40,6 +40,8 @@ class Pool:
         rule: tells why a member may not be in it, or None.
         node_id: ours, where node IDs have to be unique; empty where they are not looked at.
         snapshot: file that remembers its members and clocks; None remembers nothing.
+        keyring_file: file that keeps its keys and wins over the configured one; None keeps them in
+            memory.
         start_join: addresses joined once at start.
         retry_join: addresses joined at start until one answers.
         retry_interval: seconds between those attempts.
@@ -55,6 +57,7 @@ class Pool:
         rule: Callable[[Member], str | None],
         node_id: str = "",
         snapshot: Path | None = None,
+        keyring_file: Path | None = None,
         start_join: Sequence[str] = (),
         retry_join: Sequence[str] = (),
         retry_interval: float = 30.0,
@@ -64,7 +67,9 @@ class Pool:
         self.name = name
         self.log = logging.getLogger(f"agent.{name}")
         self._rule = rule
-        self.cluster = Cluster(config, admit=self._admit, snapshot=snapshot)
+        self.cluster = Cluster(
+            config, admit=self._admit, snapshot=snapshot, keyring_file=keyring_file
+        )
         self._ids = NodeIds(config.name, node_id, self.cluster.member) if node_id else None
         self._start_join = start_join
         self._retry_join = retry_join
@@ -88,7 +93,7 @@ class Pool:
 
         Raises:
             OSError: the gossip address cannot be bound.
-            ConfigError: an address or a tag is not usable.
+            ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
         """
         await self.cluster.start()
 

@@ -110,12 +110,12 @@ class _Process:
                 loop.remove_signal_handler(number)
 
     async def _start(self) -> None:
-        for warning in self._config.warnings():
-            log.warning("%s", warning)
         try:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        for warning in self._config.warnings(encrypted=self._agent.encrypted):
+            log.warning("%s", warning)
         if self._config.server and self._config.ports.server >= 0:
             await self._take_forwarded()
         try:
@@ -222,7 +222,7 @@ def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
     config = agent.config
     member = agent.cluster.local_member()
     port = http[0][1] if http else -1
-    encrypt = "true" if config.encrypt else "false"
+    encrypt = "true" if agent.encrypted else "false"
     server = "true" if config.server else "false"
     bootstrap = "true" if config.bootstrap else "false"
     rows = {

@@ -62,6 +62,7 @@ class WanPool(Pool):
             settings,
             rule=wan_problem,
             snapshot=config.snapshot_path("remote"),
+            keyring_file=config.keyring_path("remote"),
             start_join=config.start_join_wan,
             retry_join=config.retry_join_wan,
             retry_interval=config.retry_interval_wan,

@@ -201,7 +201,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "checks": "0",
             "services": "0",
             "isolated": _truth(description.isolated),
-            "warnings": "; ".join(config.warnings()),
+            "warnings": "; ".join(config.warnings(encrypted=description.encrypted)),
         },
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
         "consul": _consul_stats(description),

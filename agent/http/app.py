@@ -18,6 +18,8 @@ from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
+from agent.http import operator as operator_routes
+from agent.http import queries as query_routes
 from agent.http import status as status_routes
 from agent.http.answers import BASE_HEADERS, TEXT, send_lines
 from agent.http.endpoints import Endpoints
@@ -52,6 +54,8 @@ ROUTES = (
     *catalog_routes.routes(),
     *status_routes.routes(),
     *coordinate_routes.routes(),
+    *operator_routes.routes(),
+    *query_routes.routes(),
 )
 
 

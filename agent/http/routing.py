@@ -29,6 +29,8 @@ class Methods(enum.Enum):
     """Changes state, and is a GET in Consul's first API."""
     UPDATE = enum.auto()
     """Changes state; never a GET, which browsers send ahead of their users."""
+    KEYRING = enum.auto()
+    """Each method does something else. Counts as a change even where it reads: it reads secrets."""
 
     def allowed(self, *, strict: bool) -> tuple[str, ...]:
         """The methods, in the order of the Allow header."""
@@ -39,11 +41,13 @@ _DEFAULT = {
     Methods.READ: ("GET", "HEAD"),
     Methods.CONTROL: ("PUT", "GET", "POST"),
     Methods.UPDATE: ("PUT",),
+    Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
 _STRICT = {
     Methods.READ: ("GET",),
     Methods.CONTROL: ("PUT",),
     Methods.UPDATE: ("PUT",),
+    Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
 
 
@@ -132,7 +136,7 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """It changes state."""
+        """It changes state, or shows what only those may see who may change it."""
         return self.methods is not Methods.READ
 
 

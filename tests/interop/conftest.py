@@ -38,6 +38,12 @@ def genuine_serf() -> str:
 
 
 @pytest.fixture
+def genuine_consul() -> str:
+    """For tests that need nothing but its command line: Consul's binary."""
+    return require("consul")
+
+
+@pytest.fixture
 def ports() -> Iterator[Ports]:
     """Ports that nobody else picks during the test."""
     with Ports() as leased:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.servers import FORWARD_TAG
 from simulations.cluster.agent import ALIVE, FAILED, LEFT
 from simulations.local.http import HttpError
 from simulations.local.wait import eventually
@@ -122,8 +123,8 @@ async def test_servers_of_two_datacenters_join_whoever_begins(
 async def test_our_tags_in_the_wan_pool_have_the_keys_of_consuls(genuine: ConsulAgent) -> None:
     async with ours("ours", "dc1", bootstrap=True) as agent:
         (theirs,), (mine,) = await members(genuine, "?wan=1"), await members(agent, "?wan=1")
-    own = {"id", "build", "port"}
-    assert mine["Tags"].keys() == theirs["Tags"].keys()
+    own = {"id", "build", "port", FORWARD_TAG}
+    assert mine["Tags"].keys() == theirs["Tags"].keys() | {FORWARD_TAG}
     assert {k: v for k, v in mine["Tags"].items() if k not in own} == {
         k: v for k, v in theirs["Tags"].items() if k not in own
     }

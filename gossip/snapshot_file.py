@@ -228,9 +228,10 @@ class SnapshotWriter:
         with contextlib.suppress(TimeoutError):  # a slow disk costs certainty, and no event
             async with asyncio.timeout(RESERVE_TIMEOUT):
                 await self._until_idle()
-                self._cancel_timer()
-                self._write()
-                await self._until_idle()
+                if not self._closing:
+                    self._cancel_timer()
+                    self._write()
+                    await self._until_idle()
 
     async def close(self) -> None:
         """Write what is left and close the file. A disk that hangs is given up after a while."""
@@ -249,8 +250,9 @@ class SnapshotWriter:
                 await self._until_idle()
         except TimeoutError:
             logger.warning("the disk of the snapshot does not answer, its end may be lost")
+        finally:  # also when we are cancelled, or the thread is late
             self._work.put(self._file.close)
-        self._work.put(None)
+            self._work.put(None)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

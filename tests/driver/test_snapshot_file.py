@@ -380,6 +380,23 @@ async def test_a_disk_that_hangs_does_not_keep_a_node_from_ending(
     await (await Rig(rig.path).open()).close()
 
 
+async def test_closing_that_is_cancelled_gives_the_file_back_all_the_same(
+    disk: FaultyOs, tmp_path: Path
+) -> None:
+    disk.may_sync.clear()
+    rig = Rig(tmp_path / "snapshot")
+    writer = await rig.open()
+    closing = asyncio.ensure_future(writer.close())
+    await asyncio.sleep(0)
+
+    closing.cancel()
+    disk.may_sync.set()
+
+    await asyncio.gather(closing, return_exceptions=True)
+    await asyncio.to_thread(writer._thread.join, 5)
+    await (await Rig(rig.path).open()).close()
+
+
 # Nodes
 
 

@@ -314,6 +314,8 @@ class Cluster:
             # The wait is for time to pass, not for a condition that somebody could set.
             while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
                 await asyncio.sleep(pause)
+            if self._snapshot is not None:
+                await self._snapshot.reserve()
             ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
         self._wake()
         return ltime
@@ -570,13 +572,13 @@ class Cluster:
             for data, address in self._inbox.take(BATCH):
                 node.receive_packet(data, address, now)
             node.handle_timeout(self._clock())
-            if self._snapshot is not None:
-                self._snapshot.look()  # before others hear of it
             if packets := node.take_packets():
                 self._datagrams.send(packets)
             for exchange in node.take_dials():
                 self._streams.dial(exchange)
             self._publish(node)
+            if self._snapshot is not None:
+                self._snapshot.look()
         except Exception:  # a bug; neither the task that receives nor the timers may end with it
             logger.critical("a turn of the gossip driver failed", exc_info=True)
         if self._inbox:

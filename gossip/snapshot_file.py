@@ -37,6 +37,8 @@ FLUSH_INTERVAL = 0.1
 """Seconds between writes. Serf takes 0.5; what was not written yet may be delivered again after a crash."""
 RETRY_INTERVAL = 1.0
 """Seconds from an error to the next attempt."""
+RESERVE_TIMEOUT = 0.25
+"""Seconds that the first event after a crash waits for the disk."""
 CLOSE_TIMEOUT = 3.0
 """Seconds that closing waits for the disk."""
 MAX_SIZE = 64 * 1024 * 1024
@@ -203,17 +205,12 @@ class SnapshotWriter:
 
     def look(self) -> None:
         """Have what is new written soon."""
-        if self._busy or self._closing:
+        if self._busy or self._closing or self._timer is not None:
             return
-        if self._timer is not None:
-            if not self._may_not_wait():
-                return
-            self._timer.cancel()
-            self._timer = None
         if not (self._whole or self.snapshot.unsaved):
             return
         delay = self._next_write - self._loop.time()
-        if delay > 0 and not self._sync and not self._may_not_wait():
+        if delay > 0 and not self._sync:
             self._timer = self._loop.call_later(delay, self._due)
         else:
             self._write()
@@ -221,18 +218,27 @@ class SnapshotWriter:
     def sync(self) -> None:
         """Have everything on the disk as soon as possible."""
         self._sync = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         self.look()
+
+    async def reserve(self) -> None:
+        """Before an event is fired: see to it that no run ever uses its time again."""
+        if not self.snapshot.reserve() or self._failed or self._closing:
+            return
+        with contextlib.suppress(TimeoutError):  # a slow disk costs certainty, and no event
+            async with asyncio.timeout(RESERVE_TIMEOUT):
+                await self._until_idle()
+                if not self._closing:
+                    self._cancel_timer()
+                    self._write()
+                    await self._until_idle()
 
     async def close(self) -> None:
         """Write what is left and close the file. A disk that hangs is given up after a while."""
         if self._closing:
             return
         self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._until_idle()
@@ -244,11 +250,14 @@ class SnapshotWriter:
                 await self._until_idle()
         except TimeoutError:
             logger.warning("the disk of the snapshot does not answer, its end may be lost")
+        finally:  # also when we are cancelled, or the thread is late
             self._work.put(self._file.close)
-        self._work.put(None)
+            self._work.put(None)
 
-    def _may_not_wait(self) -> bool:
-        return self.snapshot.urgent and not self._failed
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _due(self) -> None:
         self._timer = None
@@ -274,7 +283,7 @@ class SnapshotWriter:
         self._work.put(work)
 
     async def _until_idle(self) -> None:
-        if self._busy:
+        while self._busy:
             await self._idle.wait()
 
     def _done(self, error: OSError | None) -> None:

@@ -9,6 +9,7 @@ Serf skips comments, and in them stands what it has no lines for:
 
     #failed: NAME HOST:PORT    a member that failed and did not leave. Serf forgets those, and after an
                                outage of everybody the few that were alive at the end are all it tries.
+    #reserved: N               event times up to this one may have been used, though none is written.
     #closed                    as a last line: nothing happened that is not written. Used again, the file
                                gets another one until it is rewritten.
     #crc32: HEX                checksum of all bytes since the one before. Where it does not match, the
@@ -58,6 +59,8 @@ MAX_ALIVE = 65536
 """Alive peers taken from a file; further ones are skipped."""
 MAX_FAILED = 256
 """Failed peers kept, the newest: enough to find somebody after an outage."""
+MAX_RESERVED = 4 * 256
+"""A reservation further ahead of the event clock is not believed."""
 CLOCK_GAP = 256
 """How far a clock goes on ahead of the time that was written last. Events are paced to 410 in half a
 second, and what is written lags behind by less; a whole ring (512) would make other events too old."""
@@ -89,7 +92,7 @@ class Snapshot:
         self._pending: list[bytes] = []
         self._overflowed = False
         self._written = (0, 0, 0)
-        self._floors = (0, 0, 0)
+        self._reserved = 0
         self._clocks: tuple[LamportClock, ...] = ()
 
     # Reading
@@ -149,6 +152,9 @@ class Snapshot:
                     return False
                 setattr(self, key.decode().replace("-", "_"), int(value))
                 return True
+            case b"#reserved" if value.isdigit() and len(value) <= 19:
+                self._reserved = int(value)
+                return True
         return False
 
     def _replay_peer(self, value: bytes, *, alive: bool) -> bool:
@@ -176,23 +182,41 @@ class Snapshot:
             How many were too far ahead to be true, and are not followed up.
         """
         gap = 0 if self.closed else CLOCK_GAP
+        event_gap = gap
+        if gap and self._reserved - self.event_clock <= MAX_RESERVED:
+            event_gap = max(gap, self._reserved - self.event_clock)
         self.closed = False
+        self._reserved = 0
         refused = 0
         if not member_clock.resume(self.clock, gap):
             self.clock, refused = 0, refused + 1
-        if not event_clock.resume(self.event_clock, gap):
+        if not event_clock.resume(self.event_clock, event_gap):
             self.event_clock, refused = 0, refused + 1
         if not query_clock.resume(self.query_clock, gap):
             self.query_clock, refused = 0, refused + 1
         self._clocks = (member_clock, event_clock, query_clock)
-        self._floors = (member_clock.upcoming, event_clock.upcoming, query_clock.upcoming)
         return refused
 
     def settle(self) -> None:
         """The pool has been found again, and has told us its clocks."""
-        self._floors = (0, 0, 0)
         for clock in self._clocks:
             clock.settle()
+
+    def reserve(self) -> bool:
+        """Take down that the next event leaps over what the last run may have used, if it does.
+
+        Returns:
+            True when that is to be written before the event is fired. If this run ended before it
+            was, the next one would leap to the same time.
+        """
+        if not self._clocks or self._clocks[1].upcoming == self._clocks[1].time:
+            return False
+        upcoming = self._clocks[1].upcoming
+        if upcoming <= self._reserved:
+            return False
+        self._reserved = upcoming + CLOCK_GAP - 1
+        self._add(b"#reserved: %d" % self._reserved)
+        return True
 
     def record(self, event: Event) -> bool:
         """Take down what happened; False when a member's name or address cannot be written."""
@@ -237,15 +261,6 @@ class Snapshot:
         """Whether there is something to write."""
         return bool(self._pending) or self._overflowed or self._times() != self._written
 
-    @property
-    def urgent(self) -> bool:
-        """Whether a clock has leapt over what the last run may have used and that is not written.
-
-        If this run ends before it is, the next one would leap to the same time.
-        """
-        steps = zip(self._written, self._floors, self._times(), strict=True)
-        return any(written < floor <= time for written, floor, time in steps)
-
     def must_be_rewritten(self, size: int, image_size: int) -> bool:
         """Whether a whole new file should replace one of `size` bytes.
 
@@ -275,7 +290,8 @@ class Snapshot:
             lines.append(b"leave")
         self._saved()
         blocks = [lines[at : at + BLOCK_LINES] for at in range(0, len(lines), BLOCK_LINES)]
-        blocks.append([*clocks, *self._last_line()])
+        reserved = [b"#reserved: %d" % self._reserved] if self._reserved > self.event_clock else []
+        blocks.append([*clocks, *reserved, *self._last_line()])
         return b"".join(part for block in blocks if block for part in _block(block))
 
     def _last_line(self) -> list[bytes]:

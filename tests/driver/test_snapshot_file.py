@@ -202,17 +202,32 @@ async def test_writes_are_no_more_frequent_than_the_interval(rig: Rig) -> None:
     assert 1 <= rig.stats["snapshot_writes"] <= took / FLUSH_INTERVAL + 1
 
 
-async def test_s8_a_clock_that_leapt_is_written_without_waiting(
+async def test_s8_a_leap_of_the_event_clock_is_written_before_the_event_is_fired(
     tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_file, "FLUSH_INTERVAL", 3600.0)
     (tmp_path / "one").write_bytes(b"event-clock: 20\n")
     one = await start(stack, "one", tmp_path / "one")
-    await soon(lambda: "snapshot_rewrites" in one.stats())
 
     ltime = await one.fire("x")
 
-    await soon(lambda: Snapshot.replay((tmp_path / "one").read_bytes()).event_clock == ltime)
+    killed = Snapshot.replay((tmp_path / "one").read_bytes())
+    clock = LamportClock(2**32)
+    killed.resume(LamportClock(2**32), clock, LamportClock(2**32))
+    assert clock.upcoming > ltime
+
+
+async def test_r40_an_event_waits_for_a_disk_that_hangs_a_moment_only(
+    disk: FaultyOs, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    disk.may_sync.clear()
+    (tmp_path / "one").write_bytes(b"event-clock: 20\n")
+    one = await start(stack, "one", tmp_path / "one")
+
+    async with asyncio.timeout(5):
+        await one.fire("x")
+
+    disk.may_sync.set()
 
 
 async def test_what_was_recorded_is_in_the_file_after_closing(rig: Rig) -> None:
@@ -311,12 +326,12 @@ async def test_r39_a_disk_that_is_full_from_the_start_keeps_no_node_from_working
     await two.join([address(one)])
     await one.fire("x")
     await until_alive([one, two], {"one", "two"})
+    await soon(lambda: "snapshot_errors" in one.stats())
     disk.error = 0
 
     await soon(
         lambda: set(Snapshot.replay((tmp_path / "one").read_bytes()).alive) == {"one", "two"}, 2
     )
-    assert int(one.stats()["snapshot_errors"]) >= 1
 
 
 async def test_r40_g26_an_fsync_that_hangs_stops_neither_the_loop_nor_gossip(
@@ -361,6 +376,23 @@ async def test_a_disk_that_hangs_does_not_keep_a_node_from_ending(
 
     assert "the disk of the snapshot does not answer" in caplog.text
     disk.may_sync.set()
+    await asyncio.to_thread(writer._thread.join, 5)
+    await (await Rig(rig.path).open()).close()
+
+
+async def test_closing_that_is_cancelled_gives_the_file_back_all_the_same(
+    disk: FaultyOs, tmp_path: Path
+) -> None:
+    disk.may_sync.clear()
+    rig = Rig(tmp_path / "snapshot")
+    writer = await rig.open()
+    closing = asyncio.ensure_future(writer.close())
+    await asyncio.sleep(0)
+
+    closing.cancel()
+    disk.may_sync.set()
+
+    await asyncio.gather(closing, return_exceptions=True)
     await asyncio.to_thread(writer._thread.join, 5)
     await (await Rig(rig.path).open()).close()
 

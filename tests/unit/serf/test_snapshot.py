@@ -379,15 +379,37 @@ def test_s8_only_a_first_start_is_known_to_have_used_no_time(file: bytes, upcomi
     assert clock.increment() == upcoming
 
 
-def test_s8_a_leap_has_to_be_written_at_once_or_the_next_run_would_leap_there_too() -> None:
-    snapshot = Snapshot.replay(b"event-clock: 20\n")
-    clock = LamportClock(2**32)
-    snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
-    snapshot.image()
-    urgent = []
-    for ltime in (21, clock.increment(), clock.increment()):
-        snapshot.record(UserEvent(ltime, "x", b"", coalesce=False))
-        urgent.append(snapshot.urgent)
-        snapshot.take()
+def test_s8_a_leap_is_reserved_before_it_is_made_or_the_next_run_would_leap_there_too() -> None:
+    file, leaps = b"event-clock: 20\n", []
+    for _ in range(3):  # killed again and again, before anything else is written
+        snapshot, clock = Snapshot.replay(file), LamportClock(2**32)
+        snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
+        file = snapshot.image()
+        assert snapshot.reserve()
+        assert not snapshot.reserve(), "once"
+        leaps.append(clock.upcoming)
+        file += snapshot.take()
+        assert Snapshot.replay(snapshot.image())._reserved == snapshot._reserved
 
-    assert urgent == [False, True, False]
+    assert leaps == [21 + CLOCK_GAP, 21 + 2 * CLOCK_GAP, 21 + 3 * CLOCK_GAP]
+
+
+@pytest.mark.parametrize("state", ["settled", "leapt", "first"])
+def test_nothing_is_reserved_by_a_node_that_does_not_leap(state: str) -> None:
+    file = b"" if state == "first" else b"event-clock: 20\n"
+    snapshot, clock = Snapshot.replay(file), LamportClock(2**32)
+    snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
+    if state == "settled":
+        snapshot.settle()
+    elif state == "leapt":
+        clock.increment()
+
+    assert not snapshot.reserve()
+
+
+def test_a_reservation_that_is_absurd_is_not_believed() -> None:
+    snapshot, clock = Snapshot.replay(b"#reserved: 999999\n"), LamportClock(2**32)
+
+    snapshot.resume(LamportClock(2**32), clock, LamportClock(2**32))
+
+    assert clock.upcoming == 1 + CLOCK_GAP

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gossip.events import MemberFailed, MemberStatus, UserEvent
-from gossip.serf.leave import Lifecycle
+from gossip.swim.members import Status
 from simulations.bounds import Bounds
 from simulations.watch import Checker
 from simulations.world import NotReachedError
@@ -40,7 +40,7 @@ class Accuracy(Checker):
         self.active = False
         watch.accuracy = self
 
-    def told(self, host: Host, event: Event) -> None:
+    def told(self, host: Host, event: Event) -> None:  # noqa: D102 - see Checker
         if self.active and isinstance(event, MemberFailed):
             subject = self.world.hosts.get(event.member.name)
             if subject is not None and subject.running:
@@ -63,13 +63,15 @@ class Calm:
         self._world = faults.world
         self._faults = faults
         self._rng = rng
-        config = self._world.profile("x", **self._world.settings)
+        config = self._world.profile("x", **(self._world.settings | faults.plan.settings))
         self.bounds = Bounds.of(config, max(len(self._world.hosts), 2))
 
     def run(self) -> None:
         """The whole phase; it ends early when a promise was broken."""
         bounds, accuracy = self.bounds, self._watch.accuracy
         self._faults.heal()
+        if not self._reach("L8", bounds.converge, self.all_alive, "not everybody is alive to all"):
+            return
         if not self._reach("L3", bounds.converge, self.agree, "not all views agree"):
             return
         if not self._reach("L7", bounds.drain, self._is_quiet, "queues are not empty"):
@@ -150,37 +152,39 @@ class Calm:
 
     # What holds
 
-    def agree(self) -> bool:
-        """Whether all running nodes hold the same, and everybody who runs for alive."""
+    def all_alive(self) -> bool:
+        """Whether everybody who runs is alive to everybody."""
         hosts = self._hosts()
-        names = {host.name for host in hosts}
-        first: dict[str, object] | None = None
-        for host in hosts:
-            view: dict[str, object] = {
-                record.info.name: (record.status, record.incarnation, record.info)
+        names = [host.name for host in hosts]
+        return all(
+            (record := host.node.membership.table.get(name)) is not None
+            and record.status is Status.ALIVE
+            and (member := host.node.members.get(name)) is not None
+            and member.status is MemberStatus.ALIVE
+            for host in hosts
+            for name in names
+        )
+
+    def agree(self) -> bool:
+        """Whether all views are the same, and right: every member as it describes itself."""
+        hosts = self._hosts()
+        truth = {
+            host.name: (host.node.membership.own.incarnation, host.node.membership.own.info)
+            for host in hosts
+        }
+        return self.all_alive() and all(
+            {
+                record.info.name: (record.incarnation, record.info)
                 for record in host.node.membership.table
-                if record.info.name in names or not record.gone
+                if not record.gone
             }
-            if first is None:
-                first = view
-                if any(
-                    name not in view
-                    or self._world.hosts[name].node.membership.own.incarnation
-                    != getattr(host.node.membership.table.get(name), "incarnation", None)
-                    for name in names
-                ):
-                    return False
-            if view != first or any(
-                host.statuses().get(name) is not MemberStatus.ALIVE for name in names
-            ):
-                return False
-        return all(host.node.lifecycle is Lifecycle.ALIVE for host in hosts)
+            == truth
+            for host in hosts
+        )
 
     def _hosts(self) -> list[Host]:
         pool = self._faults.pool
-        return [
-            host for host in self._world.running() if host.pool == pool and not host.poisoned
-        ]
+        return [host for host in self._world.running() if host.pool == pool and not host.poisoned]
 
     def _suspects(self) -> bool:
         return any(

@@ -230,7 +230,7 @@ def run_plan(plan: Plan, seed: int, minutes: float = 0.0, profile: str = "plan")
     honest = not any(step.do == "poison" for step in plan.steps)
     watch = Watch((*CHECKERS, Accuracy), honest=honest)
     trace = Trace()
-    world = World(seed, trace=trace, watch=watch, **plan.settings)
+    world = World(seed, trace=trace, watch=watch)
     faults = Faults(world, plan, random.Random(f"choices {seed}"))
     result = Result(seed, plan.nodes, minutes, profile)
     faults.begin()
@@ -242,9 +242,10 @@ def run_plan(plan: Plan, seed: int, minutes: float = 0.0, profile: str = "plan")
         result.node_seconds += len(world.running()) * (world.now - before)
     if not watch.violations:
         calm_from = world.now
-        calm = Calm(watch, faults, random.Random(f"calm {seed}"))
-        calm.run()
-        result.times = calm.times
+        if honest:
+            calm = Calm(watch, faults, random.Random(f"calm {seed}"))
+            calm.run()
+            result.times = calm.times
         result.node_seconds += len(world.running()) * (world.now - calm_from)
     for host in world.hosts.values():
         world.covered.update(host.node.stats)
@@ -252,7 +253,7 @@ def run_plan(plan: Plan, seed: int, minutes: float = 0.0, profile: str = "plan")
     result.violations = [str(found) for found in watch.violations]
     if watch.violations:
         first = watch.violations[0]
-        result.trace = trace.around(first.at, first.names, TRACE_LINES)
+        result.trace = trace.around(first.at, first.names, TRACE_LINES, keys=faults.keys())
     result.transitions = watch.transitions
     result.packets = world.packets_sent
     result.digest = trace.digest()

@@ -54,7 +54,8 @@ LEGAL: Final = frozenset(
 MAX_AMPLIFICATION = 3
 """Bytes to a stranger per byte from it."""
 MAX_DEPTH = 8
-"""Packets of one causal chain, apart from the hops that news takes through the pool."""
+NEWS_HOPS = 4
+"""Packets of one causal chain: answers, and some hops of news per doubling of the pool."""
 FREE_ANSWER = 128
 """A single small answer is never counted as amplification."""
 ENVELOPES = (b"\x00", b"\x01")
@@ -375,7 +376,7 @@ class BoundedAmplification(Checker):
             self._got[host, source] += len(data)
 
     def packet_sent(self, host: Host, data: bytes, address: Address, depth: int) -> None:
-        if depth > MAX_DEPTH + 2 * len(self.world.hosts).bit_length():
+        if depth > MAX_DEPTH + NEWS_HOPS * len(self.world.hosts).bit_length():
             self.violated(f"{host.name} sends the packet {depth} of a chain", host.name)
         if (host, address) in self._got:
             self._gave[host, address] += len(data)

@@ -8,7 +8,8 @@ from gossip.errors import ConfigError, LimitError
 from gossip.serf.leave import Lifecycle
 from gossip.swim.members import NodeInfo, Status
 from gossip.wire.keyring import Keyring
-from gossip.wire.messages import Dead
+from gossip.wire.messages import Dead, Ping
+from simulations.network import Weather
 from simulations.plan import select
 from simulations.poison import Poisoner
 
@@ -51,6 +52,7 @@ class Faults:
         self._key = FIRST_KEY
         self._keys = 0
         self._cuts = 0
+        self._heals = 0
         self._steps: dict[str, Callable[[Step], None]] = {
             name.removeprefix("_do_"): getattr(self, name)
             for name in dir(self)
@@ -61,7 +63,7 @@ class Faults:
 
     def start_node(self, name: str) -> Host:
         """Start a node of the plan's pool."""
-        return self.world.add(name, pool=self.pool, keyring=self._keyring())
+        return self.world.add(name, pool=self.pool, keyring=self._keyring(), **self.plan.settings)
 
     def begin(self) -> None:
         """Start the plan's nodes, join them, and book its steps from now on."""
@@ -101,10 +103,9 @@ class Faults:
     def heal(self) -> None:
         """End all faults of the network and of the machines; whoever is dead stays dead."""
         world = self.world
+        self._heals += 1
         world.network.mend()
-        weather = world.network.weather
-        weather.loss = weather.duplicate = weather.reorder = weather.jitter = 0.0
-        weather.latency = 0.0005
+        world.network.weather = Weather()
         for host in world.running():
             host.loss_in = host.loss_out = host.delay = host.slowness = 0.0
             host.paused_until = min(host.paused_until, world.now)
@@ -125,8 +126,15 @@ class Faults:
         return Keyring([self._key]) if self.plan.encrypted else None
 
     def _later(self, seconds: float, action: Callable[..., object], *args: object) -> None:
+        """End a fault after its time, unless all faults have been ended before."""
+        heals = self._heals
+
+        def end() -> None:
+            if self._heals == heals:
+                action(*args)
+
         if seconds:
-            self.world.at(self.world.now + seconds, action, *args)
+            self.world.at(self.world.now + seconds, end)
 
     # Processes
 
@@ -155,8 +163,9 @@ class Faults:
         for host in self._chosen(step.nodes):
             ip = self.world.new_address() if step.new_address else None
             new = self.world.restart(
-                host, ip=ip, with_memory=step.with_memory, keyring=self._keyring()
-            )
+                host, ip=ip, with_memory=step.with_memory, keyring=self._keyring(),
+                **self.plan.settings,
+            )  # fmt: skip
             remembered = step.with_memory and new.memory is not None
             self.world.covered["restarts_with_memory" if remembered else "restarts_without"] += 1
             self.stay_joined(new)
@@ -214,9 +223,8 @@ class Faults:
 
     def _weather(self, what: str, value: float, seconds: float) -> None:
         weather = self.world.network.weather
-        before = getattr(weather, what)
         setattr(weather, what, value)
-        self._later(seconds, setattr, weather, what, before)
+        self._later(seconds, setattr, weather, what, getattr(Weather(), what))
 
     def _do_cut(self, step: Step) -> None:
         sources = frozenset(host.name for host in self._chosen(step.nodes))
@@ -271,19 +279,27 @@ class Faults:
                 ring.remove(old)
         self.world.covered["keys_rotated"] += 1
 
+    def keys(self) -> list[bytes]:
+        """Every key that the pool has had."""
+        if not self.plan.encrypted:
+            return []
+        return [FIRST_KEY, *(b"key %012d" % n for n in range(1, self._keys + 1))]
+
     @staticmethod
     def _ring(host: Host) -> Keyring:
         assert host.node.keyring is not None  # noqa: S101 - the plan is encrypted
         return host.node.keyring
 
     def _do_plaintext(self, step: Step) -> None:
-        """Somebody without a key sends what would be news."""
+        """A stranger sends pings, and what would be news."""
         for host in self._chosen_running(step.nodes):
             own: NodeInfo = host.node.membership.own.info
             others = [h for h in self._running() if h is not host] or [host]
             for _ in range(step.count):
                 victim = self._rng.choice(others)
-                message = Dead(1 + self._rng.randrange(5), victim.name, own.name)
+                message: Dead | Ping = Dead(1 + self._rng.randrange(5), victim.name, own.name)
+                if self._rng.random() < 0.5:
+                    message = Ping(self._rng.getrandbits(32), own.name)
                 self.world.covered["plaintext_injected"] += 1
                 self.world.inject(host, message.encode())
                 if not host.running:

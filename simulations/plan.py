@@ -29,13 +29,13 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from random import Random
 
 __all__ = ["ACTIONS", "Plan", "PlanError", "Step", "select"]

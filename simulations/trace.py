@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections import deque
 from hashlib import blake2b
 from struct import pack
+from typing import TYPE_CHECKING, Any
+
+from gossip.errors import GossipError
+from gossip.wire.describe import describe_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Trace"]
 
@@ -35,19 +42,52 @@ class Trace:
         """The hash so far."""
         return self._hash.hexdigest()
 
-    def around(self, at: float, names: frozenset[str], lines: int = 40) -> list[str]:
-        """The last entries up to a time that concern some of these names, oldest first."""
-        shown: deque[str] = deque(maxlen=lines)
-        for when, kind, source, target, data in self._last:
-            if when > at:
+    def around(
+        self, at: float, names: frozenset[str], lines: int = 40, *, keys: Iterable[bytes] = ()
+    ) -> list[str]:
+        """The last entries up to a time that concern some of these names, oldest first.
+
+        Args:
+            at: virtual time.
+            names: nodes; none for all.
+            lines: how many at most.
+            keys: of the pool, to show what packets say.
+        """
+        shown: deque[tuple[float, str, str, str, bytes]] = deque(maxlen=lines)
+        for entry in self._last:
+            if entry[0] > at:
                 break
-            if names and not names & {source, target}:
-                continue
-            where = f"{source} > {target}" if target else source
-            text = (
-                data[:80].decode("utf-8", "backslashreplace")
-                if kind != "packet"
-                else f"{len(data)} bytes"
-            )
-            shown.append(f"{when:12.6f}  {kind:9} {where}: {text}")
-        return list(shown)
+            if not names or names & {entry[2], entry[3]}:
+                shown.append(entry)
+        return [_line(entry, tuple(keys)) for entry in shown]
+
+
+def _line(entry: tuple[float, str, str, str, bytes], keys: tuple[bytes, ...]) -> str:
+    at, kind, source, target, data = entry
+    where = f"{source} > {target}" if target else source
+    if kind == "packet":
+        text = _packet(data, keys)
+    elif kind == "stream":
+        text = f"{len(data)} bytes"
+    else:
+        text = data[:300].decode("utf-8", "backslashreplace")
+    return f"{at:12.6f}  {kind:8} {where}: {text}"
+
+
+def _packet(data: bytes, keys: tuple[bytes, ...]) -> str:
+    """What a packet says, in short."""
+    label = data[2 : 2 + data[1]].decode(errors="replace") if data[:1] == b"\xf4" else ""
+    try:
+        messages = describe_packet(data, keys=keys, label=label)["messages"]
+    except GossipError as error:
+        return f"{len(data)} bytes, {error}"
+    return "; ".join(_message(message) for message in messages)
+
+
+def _message(message: dict[str, Any]) -> str:
+    shown = [str(message.get("name"))]
+    fields = message.get("body") or message.get("serf") or {}
+    for key in ("Node", "Incarnation", "From", "SeqNo", "Name", "LTime"):
+        if key in fields:
+            shown.append(f"{key}={fields[key]}")
+    return " ".join(shown)

@@ -35,6 +35,8 @@ COMMANDS = {
     "keygen": "Make a gossip key",
     "leave": "Make the agent leave its cluster and stop",
     "members": "List the members of the cluster, or follow their changes",
+    "monitor": "Follow the log of the agent",
+    "rtt": "Estimate the round trip time between two nodes",
     "version": "Show the version",
 }
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import contextmanager
 from urllib.parse import quote, urlencode, urlsplit
 
 TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 __all__ = ["DEFAULT_ADDRESS", "ApiError", "Client", "Response", "segment"]
@@ -22,6 +23,7 @@ DEFAULT_ADDRESS = "127.0.0.1:8500"
 DEFAULT_TIMEOUT = 75.0  # seconds; a join may try several dead addresses for 10 s each
 CONNECT_TIMEOUT = 10.0
 MAX_BODY = 64 * 1024 * 1024  # bytes; 10,000 members take about 8 MiB
+MAX_LINE = 64 * 1024  # bytes; longer lines are given in parts
 
 
 class ApiError(Exception):
@@ -134,16 +136,61 @@ class Client:
         Raises:
             ApiError: no connection, no answer, or a status other than 200.
         """
-        target = f"{path}?{urlencode(query)}" if query else path
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_TIMEOUT)
+        connection = self._connection()
         try:
-            self._open(connection)
-            connection.sock.settimeout(timeout)
-            connection.request(method, target, body, self._headers)
-            answer = connection.getresponse()
-            data = answer.read(MAX_BODY + 1)
-            if answer.length and len(data) <= MAX_BODY:
-                raise http.client.IncompleteRead(data, answer.length)
+            with self._losses(timeout):
+                answer = self._ask(connection, method, _target(path, query), body, timeout)
+                data = answer.read(MAX_BODY + 1)
+                if answer.length and len(data) <= MAX_BODY:
+                    raise http.client.IncompleteRead(data, answer.length)
+        finally:
+            connection.close()
+        if len(data) > MAX_BODY:
+            raise ApiError(f"the answer of {self.address} exceeds {MAX_BODY} bytes", sent=True)
+        if answer.status != 200:
+            raise _refusal(answer.status, data)
+        return Response(self.address, answer.headers, data)
+
+    def lines(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[str]:
+        """The lines of an answer that goes on for as long as it is read.
+
+        Raises:
+            ApiError: as `request`, and when the agent ends the answer, however it does.
+        """
+        connection = self._connection()
+        try:
+            with self._losses(DEFAULT_TIMEOUT):
+                # The head comes at once, and then there may be nothing to say for hours.
+                answer = self._ask(connection, "GET", _target(path, query), None, None)
+                if answer.status != 200:
+                    raise _refusal(answer.status, answer.read(MAX_LINE))
+                while line := answer.readline(MAX_LINE):
+                    yield line.decode("utf-8", "replace").removesuffix("\n")
+            raise ApiError(f"{self.address} ended the connection", sent=True)
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_TIMEOUT)
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        body: bytes | None,
+        timeout: float | None,
+    ) -> http.client.HTTPResponse:
+        self._open(connection)
+        connection.sock.settimeout(timeout)
+        connection.request(method, target, body, self._headers)
+        return connection.getresponse()
+
+    @contextmanager
+    def _losses(self, timeout: float) -> Iterator[None]:
+        """Turn what happens to a connection into an `ApiError`."""
+        try:
+            yield
         except TimeoutError:
             message = f"no answer from {self.address} within {timeout:g} seconds"
             raise ApiError(message, sent=True) from None
@@ -151,15 +198,6 @@ class Client:
             reason = getattr(error, "strerror", None) or "it closed the connection"
             message = f"lost the connection to {self.address}: {reason.lower()}"
             raise ApiError(message, sent=True) from None
-        finally:
-            connection.close()
-        if len(data) > MAX_BODY:
-            raise ApiError(f"the answer of {self.address} exceeds {MAX_BODY} bytes", sent=True)
-        if answer.status != 200:
-            text = data[:4096].decode("utf-8", "replace")
-            message = f"Unexpected response code: {answer.status} ({text.strip()})"
-            raise ApiError(message, status=answer.status, sent=True)
-        return Response(self.address, answer.headers, data)
 
     def _open(self, connection: http.client.HTTPConnection) -> None:
         try:
@@ -172,6 +210,17 @@ class Client:
         except (OSError, UnicodeError) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else _reason(error)
             raise ApiError(f"cannot connect to {self.address}: {reason}") from None
+
+
+def _target(path: str, query: Mapping[str, object] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _refusal(status: int, data: bytes) -> ApiError:
+    text = data[:4096].decode("utf-8", "replace")
+    return ApiError(
+        f"Unexpected response code: {status} ({text.strip()})", status=status, sent=True
+    )
 
 
 def segment(text: str) -> str:

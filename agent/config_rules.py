@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from agent.config import AgentConfig
 
-__all__ = ["decode_key", "find_problems", "find_warnings"]
+__all__ = ["decode_key", "decode_rpc_addr", "find_problems", "find_warnings"]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
@@ -49,6 +49,21 @@ def decode_key(text: str) -> bytes:
     return key
 
 
+def decode_rpc_addr(text: str) -> tuple[str, int] | Path:
+    """An IP address and a port, or the path of a socket, from their text.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.startswith("unix://") and text != "unix://":
+        return Path(text.removeprefix("unix://"))
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if _is_ip(host) and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536:
+        return host, int(port)
+    raise ConfigError(f'"{text}" is not IP:port or unix:///path')
+
+
 def find_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     """Every value that is out of range or contradicts another, as its dotted key and a reason."""
     found = False
@@ -68,11 +83,9 @@ def _own_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
             yield "encrypt", str(error)
     if config.log_level not in LOG_LEVELS:
         yield "log_level", f'"{config.log_level}" is not one of {", ".join(LOG_LEVELS)}'
-    if config.reconnect_timeout < MIN_RECONNECT_TIMEOUT:
-        yield (
-            "reconnect_timeout",
-            f"{format_duration(config.reconnect_timeout)} is below the minimum of 8h0m0s",
-        )
+    for key in ("reconnect_timeout", "reconnect_timeout_wan"):
+        if (timeout := getattr(config, key)) < MIN_RECONNECT_TIMEOUT:
+            yield key, f"{format_duration(timeout)} is below the minimum of 8h0m0s"
 
 
 def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -102,11 +115,13 @@ def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     if not _is_ip(config.bind_addr):
         yield "bind_addr", f'"{config.bind_addr}" is not an IP address'
-    if config.advertise_addr:
-        if not _is_ip(config.advertise_addr):
-            yield "advertise_addr", f'"{config.advertise_addr}" is not an IP address'
-        elif (ip := ipaddress.ip_address(config.advertise_addr)).is_unspecified or ip.is_multicast:
-            yield "advertise_addr", f'"{config.advertise_addr}" is not an address of one host'
+    for key in ("advertise_addr", "advertise_addr_wan"):
+        if not (text := getattr(config, key)):
+            continue
+        if not _is_ip(text):
+            yield key, f'"{text}" is not an IP address'
+        elif (ip := ipaddress.ip_address(text)).is_unspecified or ip.is_multicast:
+            yield key, f'"{text}" is not an address of one host'
     for key, text in (
         ("client_addr", config.client_addr),
         ("addresses.http", config.addresses.http),
@@ -124,12 +139,24 @@ def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         low = 0 if f.name == "serf_lan" else -1
         if not low <= port <= 65535:
             yield f"ports.{f.name}", f"{port} is not a port from {low} to 65535"
-    if config.ports.http == config.ports.serf_lan > 0 and any(
+    shares_an_address = any(
         bind == config.bind_addr or bind in _UNSPECIFIED or config.bind_addr in _UNSPECIFIED
         for bind in config.http_binds
         if not bind.startswith("unix://")
-    ):
-        yield "ports.http", f"{config.ports.http} is the gossip port (ports.serf_lan) already"
+    )
+    ports = config.ports
+    gossip = {"ports.serf_lan": ports.serf_lan}
+    if config.runs_wan:
+        if ports.serf_wan == ports.serf_lan > 0:
+            yield "ports.serf_wan", f"{ports.serf_wan} is the port of ports.serf_lan already"
+        gossip["ports.serf_wan"] = ports.serf_wan
+    for key, port in gossip.items():
+        if ports.http == port > 0 and shares_an_address:
+            yield "ports.http", f"{port} is the gossip port ({key}) already"
+        if config.server and ports.server == port > 0:
+            yield "ports.server", f"{port} is the gossip port ({key}) already"
+    if config.server and ports.server == ports.http > 0 and shares_an_address:
+        yield "ports.server", f"{ports.server} is the HTTP port (ports.http) already"
 
 
 def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -144,18 +171,23 @@ def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
             yield "bootstrap_expect", "excludes bootstrap"
         if config.dev:
             yield "bootstrap_expect", "is not allowed in development mode"
+    if config.server and not config.runs_wan and config.node_name.endswith(f".{config.datacenter}"):
+        yield "node_name", f'"{config.node_name}" is what a server is called in the WAN pool'
     if not PROTOCOL_MIN <= config.protocol <= PROTOCOL_MAX:
         yield "protocol", f"{config.protocol} is not between {PROTOCOL_MIN} and {PROTOCOL_MAX}"
 
 
 def _join_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
-    for key in ("start_join", "retry_join"):
-        if any(not address.strip() for address in getattr(config, key)):
-            yield key, "an address is empty"
-    if config.retry_interval <= 0:
-        yield "retry_interval", f"{format_duration(config.retry_interval)} is not above 0s"
-    if config.retry_max < 0:
-        yield "retry_max", f"{config.retry_max} is below 0"
+    for pool in ("", "_wan"):
+        for key in (f"start_join{pool}", f"retry_join{pool}"):
+            if any(not address.strip() for address in getattr(config, key)):
+                yield key, "an address is empty"
+            if pool and getattr(config, key) and not config.runs_wan:
+                yield key, "needs a WAN pool: server, and ports.serf_wan not -1"
+        if (interval := getattr(config, f"retry_interval{pool}")) <= 0:
+            yield f"retry_interval{pool}", f"{format_duration(interval)} is not above 0s"
+        if (maximum := getattr(config, f"retry_max{pool}")) < 0:
+            yield f"retry_max{pool}", f"{maximum} is below 0"
 
 
 def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -180,21 +212,39 @@ def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         )
 
 
+def _rpc_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if not config.rpc_addr:
+        return
+    try:
+        bind = decode_rpc_addr(config.rpc_addr)
+    except ConfigError as error:
+        yield "rpc_addr", str(error)
+        return
+    if _is_exposed(bind) and not config.rpc_auth:
+        yield "rpc_addr", f'"{config.rpc_addr}" is not on loopback and needs rpc_auth'
+
+
 def _pool_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     """What the gossip layer refuses, under the key that the value came from."""
-    try:
-        config.gossip_config(config.node_id or _NO_NODE_ID)
-    except ConfigError as error:
-        text = str(error)
-        name = text.partition(" ")[0]
-        if name in {f.name for f in fields(config.gossip_lan)}:
-            yield f"gossip_lan.{name}", text
-        elif name == "verify_incoming":
-            yield "encrypt_verify_incoming", "needs encrypt_verify_outgoing"
-        elif name == "name":
-            yield "node_name", text
-        else:
-            yield name, text
+    pools = {"gossip_lan": config.gossip_config}
+    if config.runs_wan:
+        pools["gossip_wan"] = config.wan_gossip_config
+    for block, make in pools.items():
+        try:
+            make(config.node_id or _NO_NODE_ID)
+        except ConfigError as error:
+            yield _pool_problem(config, block, str(error))
+            return
+
+
+def _pool_problem(config: AgentConfig, block: str, text: str) -> tuple[str, str]:
+    """The key behind what the gossip layer says."""
+    name = text.partition(" ")[0]
+    if name in {f.name for f in fields(config.gossip_lan)}:
+        return f"{block}.{name}", text
+    if name == "verify_incoming":
+        return "encrypt_verify_incoming", "needs encrypt_verify_outgoing"
+    return "node_name" if name == "name" else name, text
 
 
 def find_warnings(config: AgentConfig) -> Iterator[str]:
@@ -209,9 +259,11 @@ def find_warnings(config: AgentConfig) -> Iterator[str]:
             yield f"{key} is off: plain text is accepted or sent; turn it on when all members have the key"
     if not re.fullmatch(r"[A-Za-z0-9-]+", config.node_name):
         yield f"node name {config.node_name!r} has characters that DNS names do not have"
-    for name in ("dns", "https", "rpc", "serf_wan"):
+    for name in ("dns", "https", "rpc"):
         if getattr(config.ports, name) > 0:
             yield f"ports.{name} is set, and this agent does not serve it"
+    if config.rpc_addr and _is_exposed(decode_rpc_addr(config.rpc_addr)):
+        yield "rpc_addr is not on loopback: rpc_auth and all else travels there in plain text"
     if config.server and not config.dev:
         yield "this agent announces a server and has no Raft: do not put it among Consul servers"
 
@@ -223,8 +275,13 @@ _RULES = (
     _role_problems,
     _join_problems,
     _http_problems,
+    _rpc_problems,
     _own_problems,
 )
+
+
+def _is_exposed(bind: tuple[str, int] | Path) -> bool:
+    return not isinstance(bind, Path) and not ipaddress.ip_address(bind[0]).is_loopback
 
 
 def _stays_private(text: str) -> bool:

@@ -21,6 +21,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from agent.patterns import PatternError, compile_pattern, searches
 from gossip.errors import GossipError, LimitError, WireError
 from gossip.wire import codec
 
@@ -48,12 +49,9 @@ VERSION = 1
 RING_SIZE = 256
 SIZE_LIMIT = 512
 """Bytes of prefixed name and encoded event together (Consul's limit, Serf's default)."""
-MAX_FILTER = 512
-"""Bytes of a filter: none that passes `SIZE_LIMIT` is longer, and matching costs what it is long."""
 REMOTE_EXEC = "_rexec"
 """Consul's remote execution: such events run commands there and nothing at all here."""
 
-_FILTER_MEMORY = 1 << 20  # bytes that RE2 may spend on one filter
 _LAYER = "consul event"
 
 
@@ -109,39 +107,16 @@ def new_event(
 
 def encode_event(event: UserEvent) -> bytes:
     """The payload of the Serf event that carries `event`; its Lamport time travels outside."""
-    fields: list[bytes] = []
-    for key, value in (
-        ("ID", event.id),
-        ("n", event.name),
-        ("nf", event.node_filter),
-        ("p", event.payload),
-        ("sf", event.service_filter),
-        ("tf", event.tag_filter),
-    ):
-        if value or key in {"ID", "n"}:
-            fields += (_pack_text(key), _pack_bytes(value) if key == "p" else _pack_text(value))
-    fields += (_pack_text("v"), bytes([event.version]))
-    return bytes([0x80 | len(fields) // 2]) + b"".join(fields)
-
-
-def _pack_text(value: str | bytes) -> bytes:
-    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    if len(data) < 32:
-        return bytes([0xA0 | len(data)]) + data
-    return _sized(0xD9, data)
-
-
-def _pack_bytes(value: str | bytes) -> bytes:
-    assert isinstance(value, bytes)  # noqa: S101 - the payload is the only caller
-    return _sized(0xC4, value)
-
-
-def _sized(family: int, data: bytes) -> bytes:
-    """Length and data in one of msgpack's families of 8, 16 and 32 bits."""
-    for offset, width in enumerate((1, 2, 4)):
-        if len(data) < 1 << (8 * width):
-            return bytes([family + offset]) + len(data).to_bytes(width) + data
-    raise LimitError(f"{len(data)} bytes exceed what an event can carry")
+    fields = {
+        "ID": event.id,
+        "n": event.name,
+        "nf": event.node_filter,
+        "p": event.payload,
+        "sf": event.service_filter,
+        "tf": event.tag_filter,
+    }
+    kept = {key: value for key, value in fields.items() if value or key in {"ID", "n"}}
+    return codec.pack_current(kept | {"v": event.version})
 
 
 def decode_event(payload: bytes, ltime: int) -> UserEvent:
@@ -200,8 +175,8 @@ def check_event(event: UserEvent) -> None:
     ):
         if text:
             try:
-                _compile(text)
-            except EventError as error:
+                compile_pattern(text)
+            except PatternError as error:
                 raise EventError(f"Invalid {kind} filter: {error}") from None
 
 
@@ -236,31 +211,10 @@ def is_for_us(event: UserEvent, node: str, services: Iterable[Service] = ()) -> 
 
 
 def _search(pattern: str, text: str) -> bool:
-    return _compile(pattern).search(text.encode("utf-8", "surrogateescape")) is not None
-
-
-class _Pattern(Protocol):
-    def search(self, text: bytes) -> object | None: ...
-
-
-def _compile(pattern: str) -> _Pattern:
-    """Compile a filter with RE2, whose matching takes linear time whatever a peer sends."""
-    import re2  # noqa: PLC0415 - 3 MiB that only agents with filtered events need
-
-    data = pattern.encode("utf-8", "surrogateescape")
-    if len(data) > MAX_FILTER:
-        raise EventError(f"{len(data)} bytes exceed the limit of {MAX_FILTER} bytes")
-    options = re2.Options()
-    options.max_mem = _FILTER_MEMORY
-    options.log_errors = False  # RE2 would write to stderr
     try:
-        compiled: _Pattern = re2.compile(data, options=options)
-        re2.purge()  # its cache would keep 128 filters of peers, with all the memory they may take
-    except re2.error as error:
-        reason = error.args[0] if error.args else b"unusable"
-        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise EventError(f"error parsing regexp: {text}") from None
-    return compiled
+        return searches(compile_pattern(pattern), text)
+    except PatternError as error:
+        raise EventError(str(error)) from None
 
 
 # The recent ones

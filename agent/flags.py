@@ -30,8 +30,8 @@ __all__ = [
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_SECRET_WORDS = ("encr", "key", "token", "secret", "pass", "acl")
-_SECRETS = ("acl_token", "encrypt", "key", "token")
+_SECRET_WORDS = ("encr", "key", "token", "secret", "pass", "acl", "auth")
+_SECRETS = ("acl_token", "encrypt", "key", "rpc_auth", "token")
 _WIDTH = 78
 
 

@@ -15,12 +15,13 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
 
+from agent.log_stream import TRACE, LogEntry, LogStream
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["TRACE", "LogHandler", "RepeatFilter", "Value", "level_of", "quiet_loop", "set_up"]
 
-TRACE = 5
 LEVELS = {
     "TRACE": TRACE,
     "DEBUG": logging.DEBUG,
@@ -28,14 +29,6 @@ LEVELS = {
     "WARN": logging.WARNING,
     "ERR": logging.ERROR,
     "ERROR": logging.ERROR,
-}
-_SHOWN = {
-    TRACE: "[TRACE]",
-    logging.DEBUG: "[DEBUG]",
-    logging.INFO: "[INFO] ",
-    logging.WARNING: "[WARN] ",
-    logging.ERROR: "[ERROR]",
-    logging.CRITICAL: "[ERROR]",
 }
 HIDDEN = "<hidden>"
 MIN_SECRET = 4  # characters; anything shorter would blank out half of the log
@@ -109,17 +102,35 @@ class RepeatFilter(logging.Filter):
 
 
 class LogHandler(logging.Handler):
-    """Writes records to a stream; holds them back until `open`, so that the banner comes first."""
+    """Writes records to a stream; holds them back until `open`, so that the banner comes first.
+
+    Attributes:
+        watched: gets every record too, also those below the level that is written.
+    """
 
     def __init__(self, stream: IO[str] | None = None, *, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self._stream = stream if stream is not None else sys.stdout
         self._secrets = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET)
         self._held: list[str] | None = []
+        self.watched = LogStream()
+
+    def set_level(self, level: str) -> None:
+        """Write this level and above from now on.
+
+        Raises:
+            ValueError: Consul has no such level.
+        """
+        logging.getLogger().setLevel(level_of(level))
+        self.watched.adjust()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record. A reader that has gone away is no reason to stop working."""
-        line = self._line(record)
+        entry = self._entry(record)
+        self.watched.publish(entry)
+        if record.levelno < logging.getLogger().level:
+            return  # only a watcher wants it
+        line = entry.line()
         if self._held is None:
             self._write(line)
         elif len(self._held) < HELD_MAX:
@@ -138,19 +149,24 @@ class LogHandler(logging.Handler):
         except (OSError, ValueError):
             pass
 
-    def _line(self, record: logging.LogRecord) -> str:
+    def _entry(self, record: logging.LogRecord) -> LogEntry:
         try:
             message = record.getMessage()
         except (TypeError, ValueError):  # a wrong format string must not take the agent down
             message = f"{record.msg} {record.args}"
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        level = _SHOWN.get(record.levelno, f"[{record.levelname}]")
-        line = f"{moment}.{int(record.msecs):03d}Z {level} {record.name}: {_one_line(message)}"
-        if record.exc_info:
-            line += "\n" + logging.Formatter().formatException(record.exc_info)
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        return LogEntry(
+            record.created,
+            record.levelno,
+            record.name,
+            self._without_secrets(_one_line(message)),
+            self._without_secrets(trace),
+        )
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            line = line.replace(secret, HIDDEN)
-        return line.encode("utf-8", "replace").decode()
+            text = text.replace(secret, HIDDEN)
+        return text.encode("utf-8", "replace").decode()
 
 
 def _one_line(text: str) -> str:
@@ -171,7 +187,7 @@ def set_up(level: str, *, secrets: Iterable[str] = (), stream: IO[str] | None = 
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level_of(level))
+    handler.set_level(level)
     # asyncio tells at DEBUG which selector it uses, and aiohttp repeats what we log ourselves.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)

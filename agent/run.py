@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from agent.agent import Agent
 from agent.http.app import HttpServer
-from agent.logs import LogHandler, Value, level_of, quiet_loop, set_up
+from agent.logs import LogHandler, Value, quiet_loop, set_up
 from agent.node_id import ensure_node_id
 from agent.version import REVISION, VERSION
 from gossip.errors import ConfigError, GossipError
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.config import AgentConfig
+    from agent.forward.listener import ForwardListener
+    from agent.rpc.server import RpcServer
 
 __all__ = ["banner", "run"]
 
 log = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT = 15.0
-"""Seconds for a graceful leave, which takes the broadcast timeout and the propagate delay at most."""
+LEAVE_TIMEOUT = 20.0
+"""Seconds for a graceful leave: of each pool it takes the broadcast timeout and the propagate delay at
+most, 8 seconds together."""
 LOCK_FILE = "agent.lock"
 
 
@@ -48,7 +51,7 @@ def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None)
     Raises:
         GossipError: it could not start; the text says why.
     """
-    handler = set_up(config.log_level, secrets=[config.encrypt, config.acl_token])
+    handler = set_up(config.log_level, secrets=config.secrets)
     try:
         with _data_dir(config), _pid_file(config.pid_file):
             node_id = ensure_node_id(config)
@@ -80,8 +83,10 @@ class _Process:
         self._config = config
         self._handler = handler
         self._reload = reload
-        self._agent = Agent(config, node_id)
+        self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
+        self._forward: ForwardListener | None = None
+        self._rpc = _rpc_server(self._agent)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -94,6 +99,10 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
+            if self._forward is not None:
+                await self._forward.close()
+            if self._rpc is not None:
+                await self._rpc.close()
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -105,12 +114,29 @@ class _Process:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        if self._config.server and self._config.ports.server >= 0:
+            await self._take_forwarded()
         try:
             await self._http.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the HTTP address: {error}") from error
+        if self._rpc is not None:
+            try:
+                await self._rpc.start()
+            except OSError as error:
+                raise ConfigError(f"cannot bind rpc_addr: {error}") from error
+            log.info("serf's RPC listens address=%s", self._rpc.address)
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
+
+    async def _take_forwarded(self) -> None:
+        from agent.forward.listener import ForwardListener  # noqa: PLC0415 - only servers
+
+        self._forward = ForwardListener(self._agent)
+        try:
+            await self._forward.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the server address (ports.server): {error}") from error
 
     async def _wait(self) -> int:
         """Until a signal or the agent itself ends the run."""
@@ -166,11 +192,19 @@ class _Process:
             return
         try:
             config = self._reload()
-            logging.getLogger().setLevel(level_of(config.log_level))
+            self._handler.set_level(config.log_level)
         except (GossipError, ValueError) as error:
             log.error("configuration not read again error=%s", Value(error))
             return
         log.info("configuration read again log_level=%s", config.log_level)
+
+
+def _rpc_server(agent: Agent) -> RpcServer | None:
+    if not agent.config.rpc_addr:
+        return None
+    from agent.rpc.server import RpcServer  # noqa: PLC0415 - few agents have one
+
+    return RpcServer(agent)
 
 
 def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
@@ -188,7 +222,7 @@ def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
         "Datacenter": config.datacenter,
         "Server": f"{server} (bootstrap: {bootstrap})",
         "Client Addr": f"{' '.join(config.http_binds) or 'none'} (HTTP: {port}, HTTPS: -1, DNS: -1)",
-        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {config.ports.serf_wan})",
+        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {agent.wan_port})",
         "Encrypt": f"Gossip: {encrypt}, TLS-Outgoing: false, TLS-Incoming: false",
     }
     lines = [f"{key:>18}: {value}" for key, value in rows.items()]

@@ -32,11 +32,12 @@ class Config:
     name: str
     """Identity in the pool, unique, at most 255 bytes of UTF-8."""
     bind: str = "0.0.0.0"  # noqa: S104 - a cluster member listens to its cluster, as Serf's does
-    """IP address to listen on, UDP and TCP."""
+    """IP address to listen on, UDP and TCP. ``::`` takes IPv4 too; a link-local one needs its zone."""
     port: int = 7946
     """Port for both; 0 lets the system choose one."""
     advertise: str | None = None
-    """IP address that others are told; None takes `bind`, or a private address when that is ``0.0.0.0``."""
+    """IP address that others are told; None takes `bind`, or the address of the way out
+    when that is ``0.0.0.0`` or ``::``."""
     advertise_port: int | None = None
     """Port that others are told; None takes the bound one."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +109,8 @@ class Config:
     """A left member is forgotten after so long."""
     reap_interval: float = 15.0
     """Time between looks for members and intents to forget."""
+    rejoin_after_leave: bool = False
+    """A snapshot's pool is joined again even after a graceful leave; otherwise that ends it."""
     recent_intent_timeout: float = 300.0
     """Intents about members not known yet are kept for so long."""
     event_buffer: int = 512
@@ -116,6 +119,11 @@ class Config:
     """Name and payload, and the encoded event, bytes; above about 1,300 only push/pull carries it."""
     query_buffer: int = 512
     """Slots of the query ring."""
+    query_size_limit: int = 1024
+    """A query of ours, encoded, bytes; it has to fit into a gossip packet in any case."""
+    query_timeout_mult: int = 16
+    """Time for answers: this times the gossip interval times ceil(log10(members + 1)), unless the
+    caller says; raising it waits longer for members that do not answer."""
     query_response_size_limit: int = 1024
     """Largest answer to a query, encoded, bytes."""
     max_ltime_jump: int = 2**32
@@ -124,8 +132,13 @@ class Config:
     """Broadcasts queued per kind beyond which the most transmitted are dropped, checked at each reap."""
     min_queue_depth: int = 0
     """Above 0 the bound is the larger of this and twice the members (Consul: 4096)."""
+    resolve_name_conflicts: bool = True
+    """When another node claims our name, let the pool vote, and shut down if it is not for us
+    (Consul: False, a duplicate is only logged)."""
     protocol_version: int = 5
     """Serf protocol announced, 2 to 5 (Serf's agent 5, Consul 4)."""
+    coordinates: bool = True
+    """Keep a network coordinate; costs about 100 bytes of every ack, and an estimate of every round trip."""
     coalesce_period: float = 0.0
     """Merge member changes and same-named events for at most so long (Serf's agent: 3 s); 0 is off."""
     quiescent_period: float = 0.0
@@ -219,6 +232,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "event_buffer": (1, 65536),
     "user_event_size_limit": (1, MAX_USER_EVENT_SIZE),
     "query_buffer": (1, 65536),
+    "query_size_limit": (1, MAX_USER_EVENT_SIZE),
+    "query_timeout_mult": (1, 1000),
     "query_response_size_limit": (1, MAX_USER_EVENT_SIZE),
     "max_ltime_jump": (1, 2**63 - 1),
     "max_queue_depth": (1, 2**31),

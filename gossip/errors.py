@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "GossipError", "JoinError", "LimitError", "WireError"]
+__all__ = ["ConfigError", "GossipError", "JoinError", "LimitError", "QueryError", "WireError"]
 
 
 class GossipError(Exception):
@@ -34,3 +34,7 @@ class JoinError(GossipError):
 
 class LimitError(GossipError, ValueError):
     """A value given by the application exceeds a limit; nothing was changed by the call."""
+
+
+class QueryError(GossipError):
+    """A query cannot be answered: its deadline has passed, or it has been answered."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from gossip.wire.serf import UserEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
+    "Admit",
     "Event",
     "Gap",
     "Member",
@@ -22,6 +23,11 @@ __all__ = [
     "MemberReaped",
     "MemberStatus",
     "MemberUpdated",
+    "NameConflictLost",
+    "QueryAck",
+    "QueryAnswer",
+    "QueryReceived",
+    "QueryReply",
     "UserEvent",
 ]
 
@@ -96,5 +102,57 @@ class Gap:
     missed: int
 
 
+@dataclass(slots=True, frozen=True)
+class QueryReceived:
+    """A member asks; answer with `gossip.Cluster.respond`, once and before the deadline.
+
+    `id` and `ltime` name the query in the pool. `source` is the asking member, empty when an old one
+    does not say. `deadline` is the driver's time (``time.monotonic``), seconds.
+    """
+
+    id: int
+    ltime: int
+    name: str
+    payload: bytes
+    source: str
+    deadline: float
+
+
+@dataclass(slots=True, frozen=True)
+class QueryAck:
+    """A member has received our query."""
+
+    node: str
+
+
+@dataclass(slots=True, frozen=True)
+class QueryAnswer:
+    """A member's answer to our query."""
+
+    node: str
+    payload: bytes
+
+
+QueryReply: TypeAlias = QueryAck | QueryAnswer
+
+
+@dataclass(slots=True, frozen=True)
+class NameConflictLost:
+    """The pool holds another node for the owner of our name: this one has shut down.
+
+    `votes` of `voters` members hold our address.
+    """
+
+    name: str
+    votes: int
+    voters: int
+
+
+Admit: TypeAlias = "Callable[[Sequence[Member]], str | None]"
+"""Tells why some members may not be in the pool, one of them or all together, or None when they may.
+
+It is asked about a single member that gossip brings, and about all those of another pool that are news
+before anything of it is merged (memberlist: merge_delegate.go). A member's status is what is claimed."""
+
 MemberEvent: TypeAlias = MemberJoined | MemberLeft | MemberFailed | MemberUpdated | MemberReaped
-Event: TypeAlias = MemberEvent | UserEvent
+Event: TypeAlias = MemberEvent | UserEvent | QueryReceived | NameConflictLost

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gossip.events import Event, Gap
+from gossip.events import Gap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 __all__ = ["Subscription"]
 
+_Item = TypeVar("_Item")
 
-class Subscription:
+
+class Subscription(Generic[_Item]):
     """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
 
-    It ends when the cluster is closed or `close` is called.
+    It ends when the cluster, or whatever else publishes, is closed or `close` is called.
     """
 
-    def __init__(self, limit: int, on_close: Callable[[Subscription], None]) -> None:
+    def __init__(self, limit: int, on_close: Callable[[Subscription[_Item]], None]) -> None:
         self._limit = limit
         self._on_close = on_close
-        self._items: deque[Event | Gap] = deque()
+        self._items: deque[_Item | Gap] = deque()
         self._missed = 0
         self._ready = asyncio.Event()
         self._closed = False
 
-    def __aiter__(self) -> AsyncIterator[Event | Gap]:
+    def __aiter__(self) -> AsyncIterator[_Item | Gap]:
         return self
 
-    async def __anext__(self) -> Event | Gap:
+    async def __anext__(self) -> _Item | Gap:
         while not self._items and not self._missed:
             if self._closed:
                 raise StopAsyncIteration
@@ -49,7 +51,7 @@ class Subscription:
             self._ready.set()
             self._on_close(self)
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: _Item) -> None:
         """Queue an event, or count it as missed while the consumer is too far behind."""
         if len(self._items) >= self._limit:
             self._missed += 1

@@ -34,8 +34,8 @@ class Tasks:
         return task
 
     async def cancel(self) -> None:
-        """End all of them; they have ended when this returns."""
-        tasks = list(self._running)
+        """End all of them but the caller; they have ended when this returns."""
+        tasks = [task for task in self._running if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

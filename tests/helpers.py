@@ -7,7 +7,8 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from gossip.events import Event, MemberStatus
+from gossip.events import Event, MemberStatus, QueryAck, QueryAnswer, QueryReceived, QueryReply
+from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.wire.address import parse_ip
@@ -15,10 +16,11 @@ from gossip.wire.address import parse_ip
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gossip.serf.asking import Collector
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Host", "Pool"]
+__all__ = ["Asked", "Host", "Pool"]
 
 
 class Host:
@@ -30,6 +32,8 @@ class Host:
         self.events: list[Event] = []
         self.notices: list[str] = []
         self.running = True
+        self.answers: Callable[[QueryReceived], bytes | None] | None = None
+        """What its application answers to queries."""
         self.paused_until = 0.0
         self.wake_at: float | None = None
         self.heard: tuple[float, int] = (
@@ -46,6 +50,21 @@ class Host:
 
     def told(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+class Asked:
+    """A query of one of a pool's nodes, and what came back when."""
+
+    def __init__(self) -> None:
+        self.collector: Collector | None = None
+        self.replies: list[tuple[float, QueryReply]] = []
+        self.closed_at: list[float] = []
+
+    def acks(self) -> list[str]:
+        return sorted(reply.node for _, reply in self.replies if isinstance(reply, QueryAck))
+
+    def answers(self) -> dict[str, bytes]:
+        return {r.node: r.payload for _, r in self.replies if isinstance(r, QueryAnswer)}
 
 
 class Pool:
@@ -80,6 +99,7 @@ class Pool:
         self._added += 1
         options: dict[str, Any] = {"admit": settings.pop("admit", None)}
         options["keyring"] = settings.pop("keyring", None)
+        options["snapshot"] = settings.pop("snapshot", None)
         config = Config.lan(name, **(self.settings | settings))
         rng = random.Random(self.rng.random())
         node = Node(
@@ -123,6 +143,17 @@ class Pool:
         self.drain(host)
         return ltime
 
+    def ask(self, host: Host, name: str, payload: bytes = b"", **question: Any) -> Asked:
+        asked = Asked()
+        asked.collector = host.node.query(
+            Question(name, payload, **question),
+            self.now,
+            on_reply=lambda reply, _now: asked.replies.append((self.now, reply)),
+            on_closed=lambda _now: asked.closed_at.append(self.now),
+        )
+        self.drain(host)
+        return asked
+
     def leave(self, host: Host) -> None:
         host.node.leave(self.now)
         self.drain(host)
@@ -132,7 +163,10 @@ class Pool:
         self.by_address.pop(host.address, None)
 
     def restart(self, host: Host, *, ip: str | None = None, **settings: Any) -> Host:
-        """A new process of the same name, without any memory, at the same address or another."""
+        """A new process of the same name, at the same address or another.
+
+        It remembers nothing, unless given a `snapshot`.
+        """
         if host.running:
             self.kill(host)
         return self.add(host.name, ip=ip or host.address[0], port=host.address[1], **settings)
@@ -193,9 +227,14 @@ class Pool:
             self._send(host, data, address)
         for exchange in node.take_dials():
             self._dial(host, exchange)
-        host.events += node.take_events()
+        for event in node.take_events():
+            host.events.append(event)
+            if isinstance(event, QueryReceived) and host.answers is not None:
+                if (answer := host.answers(event)) is not None:
+                    node.respond(event, answer, self.now)
+                self.drain(host)
         host.notices += node.take_notices()
-        if node.lifecycle is Lifecycle.LEFT:
+        if node.lifecycle in {Lifecycle.LEFT, Lifecycle.LOST_NAME}:
             self.kill(host)
         due = node.next_timeout()
         if due is not None and host.running and due != host.wake_at:
@@ -222,13 +261,18 @@ class Pool:
         dice = self.rng.random()
         return dice < self.loss or self.cut(source, target) or self.udp_cut(source, target)
 
+    def delay(self, source: Host, target: Host, dice: float) -> float:
+        """How long a packet is on its way; `dice` is below 1."""
+        return self.latency * (0.5 + dice)
+
     def _send(self, source: Host, data: bytes, address: Address) -> None:
         self.packets_sent += 1
         self.bytes_sent += len(data)
-        delay = self.latency * (0.5 + self.rng.random())
+        dice = self.rng.random()
         target = self.by_address.get(address)
         if target is None or self._lost(source, target):
             return
+        delay = self.delay(source, target, dice)
         heard_at, depth = source.heard
         depth = depth + 1 if heard_at == self.now else 1
         self.trace.append((self.now, source.name, target.name, data))

@@ -119,7 +119,12 @@ async def test_the_agents_of_the_readme_find_each_other(tmp_path: Path) -> None:
             "-join": f"-join=127.0.0.1:{ports[1]}",
         }
         start_two = [moved.get(argument.partition("=")[0], argument) for argument in two[1:]]
-        start_one = [*one[1:], f"-http-port={ports[0]}", f"-serf-lan-port={ports[1]}"]
+        start_one = [
+            *one[1:],
+            f"-http-port={ports[0]}",
+            f"-serf-lan-port={ports[1]}",
+            "-server-port=0",
+        ]
         http = ("127.0.0.1", ports[0])
         async with contextlib.AsyncExitStack() as stack:
             await start(stack, "one", start_one, tmp_path)

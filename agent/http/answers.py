@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from agent.http._aiohttp import BaseRequest, Response, StreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import AsyncIterator, Hashable, Mapping
 
     from agent.http.routing import Reply, Route
 
-__all__ = ["BASE_HEADERS", "TEXT", "Renderer", "send_in_pieces", "to_json"]
+__all__ = ["BASE_HEADERS", "TEXT", "Renderer", "send_in_pieces", "send_lines", "to_json"]
 
 BASE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'",
@@ -65,9 +65,23 @@ def to_json(data: Any, *, pretty: bool) -> bytes:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
 
 
-async def send_in_pieces(request: BaseRequest, response: Response) -> StreamResponse:
+async def send_lines(
+    request: BaseRequest, headers: Mapping[str, str], lines: AsyncIterator[str]
+) -> StreamResponse:
+    """Send the head at once and then each line as it comes, as fast as the client reads them."""
+    response = StreamResponse(headers=headers)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        async for line in lines:
+            await response.write(f"{line}\n".encode("utf-8", "replace"))
+            await request.writer.drain()
+    await response.write_eof()
+    return response
+
+
+async def send_in_pieces(request: BaseRequest, response: StreamResponse) -> StreamResponse:
     """Send a long answer as fast as the client reads it; a short one is left to aiohttp."""
-    body = response.body
+    body = response.body if isinstance(response, Response) else None
     if not isinstance(body, bytes) or len(body) <= 2 * PIECE:
         return response
     stream = StreamResponse(status=response.status, headers=response.headers)

@@ -11,11 +11,11 @@ from agent.http.errors import HttpError
 from agent.http.query import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping
 
     from agent.agent import Agent
 
-__all__ = ["NOTHING", "Call", "Methods", "Reply", "Route", "Router", "Target"]
+__all__ = ["NOTHING", "Call", "Forwards", "Methods", "Reply", "Route", "Router", "Target"]
 
 NOTHING: Final = object()
 """The data of a reply without a body; None is JSON's null."""
@@ -47,6 +47,17 @@ _STRICT = {
 }
 
 
+class Forwards(enum.Enum):
+    """Which requests for an endpoint travel to a server, see `agent.forward`."""
+
+    NEVER = enum.auto()
+    """None: it is about this agent, and ``?dc=`` means nothing."""
+    DATACENTER = enum.auto()
+    """Those whose ``?dc=`` names another datacenter; any agent serves its own."""
+    SERVER = enum.auto()
+    """These, and on a client all others too: only servers know the answer."""
+
+
 @dataclass(slots=True)
 class Call:
     """One request, parsed: what a handler gets.
@@ -58,6 +69,9 @@ class Call:
         read_body: awaits the body; raises `HttpError` 413 above the given number of bytes, 408 when
             it is slow.
         headers: of the request.
+        method: of the request.
+        target: of the request, as it came.
+        hops: agents that it has come through.
     """
 
     agent: Agent
@@ -65,6 +79,9 @@ class Call:
     parameters: Mapping[str, str]
     read_body: Callable[[int], Awaitable[bytes]]
     headers: Mapping[str, str]
+    method: str
+    target: str
+    hops: int = 0
 
     def has(self, name: str) -> bool:
         """Tell whether a parameter is there, with a value or without."""
@@ -77,10 +94,11 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """What a handler answers: JSON of `data`, or a line of text, which may be empty.
+    """What a handler answers: JSON of `data`, a line of text, which may be empty, or lines as they come.
 
     Attributes:
         data: the value, or a function that makes it.
+        lines: text that is sent piece by piece until there is no more or the client goes.
         version: when it is not None, the answers of this endpoint with an equal version have equal
             data, and the JSON is made once for all clients that wait for it.
     """
@@ -89,6 +107,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     text: str = ""
     version: Hashable = None
+    lines: AsyncGenerator[str] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,12 +116,19 @@ class Route:
 
     Attributes:
         blocks: the request may wait for a change, see `agent.http.query.blocking`.
+        forwards: which requests travel to a server instead of being handled here.
+        max_body: bytes of the largest body that travels with them.
+        check: refuses, with an `HttpError` or a `GossipError`, what is wrong wherever it is handled;
+            called first, so that it need not travel to be refused.
     """
 
     path: str
     methods: Methods
     handler: Callable[[Call], Awaitable[Reply]]
     blocks: bool = False
+    forwards: Forwards = Forwards.NEVER
+    max_body: int = 0
+    check: Callable[[Call], None] | None = None
 
     @property
     def writes(self) -> bool:

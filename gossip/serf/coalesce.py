@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gossip.events import Event, MemberEvent, MemberReaped, MemberUpdated, UserEvent
+from gossip.events import (
+    Event,
+    MemberEvent,
+    MemberReaped,
+    MemberUpdated,
+    NameConflictLost,
+    QueryReceived,
+    UserEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,17 +52,18 @@ class Coalescer:
 
     def offer(self, event: Event, now: float) -> None:
         """Take an event in, or pass it on when it may not be merged."""
-        if not isinstance(event, UserEvent):
-            self._members[event.member.name] = event
-        elif event.coalesce:
-            held = self._user.get(event.name)
-            if held is None or held[0].ltime < event.ltime:
-                self._user[event.name] = [event]
-            elif held[0].ltime == event.ltime:
-                held.append(event)
-        else:
-            self._deliver(event)
-            return
+        match event:
+            case UserEvent(coalesce=True):
+                held = self._user.get(event.name)
+                if held is None or held[0].ltime < event.ltime:
+                    self._user[event.name] = [event]
+                elif held[0].ltime == event.ltime:
+                    held.append(event)
+            case UserEvent() | QueryReceived() | NameConflictLost():
+                self._deliver(event)
+                return
+            case _:
+                self._members[event.member.name] = event
         self._timers.cancel(self._quiet)
         self._quiet = self._timers.call_at(now + self._quiescent, self._flush)
         if self._latest is None:

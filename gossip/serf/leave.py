@@ -35,6 +35,8 @@ class Lifecycle(Enum):
     ALIVE = "alive"
     LEAVING = "leaving"
     LEFT = "left"
+    LOST_NAME = "lost-name"
+    """The vote about our name was lost: the driver stops at once, without a farewell."""
 
 
 class Departure:

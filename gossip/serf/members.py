@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from gossip.config import Config
     from gossip.serf.intents import RecentIntents
+    from gossip.serf.pool_coordinates import MemberCoordinate
 
 __all__ = ["MemberRegistry", "SerfMember", "describe_member"]
 
@@ -55,7 +56,7 @@ class SerfMember:
         gone_at: since when it is leaving, left or failed, local time.
     """
 
-    __slots__ = ("gone_at", "info", "status", "status_ltime", "view")
+    __slots__ = ("coordinate", "gone_at", "info", "status", "status_ltime", "view")
 
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
@@ -63,6 +64,7 @@ class SerfMember:
         self.status_ltime = 0
         self.gone_at = 0.0
         self.view: Member | None = None
+        self.coordinate: MemberCoordinate | None = None
 
 
 class MemberRegistry:

@@ -4,8 +4,8 @@
     receive_packet, accept           take_packets  datagrams to send
     handle_timeout                   take_dials    exchanges to open TCP connections for
     join, leave, force_leave,        take_events   what the application is told
-    user_event, set_tags             take_notices  lines for the operator's log
-                                     next_timeout  when to call handle_timeout
+    user_event, query, respond,      take_notices  lines for the operator's log
+    set_tags                         next_timeout  when to call handle_timeout
 
 Inputs never raise because of what came from the network. `now` is the driver's monotonic time in
 seconds; inside, local time is used (see `gossip.swim.clock`).
@@ -16,13 +16,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gossip.errors import WireError
-from gossip.events import Event, Member, MemberStatus
+from gossip.events import Event, MemberStatus, QueryReceived, QueryReply
+from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
+from gossip.serf.conflict import NameConflict
 from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.key_queries import KeyChange, KeyQueries
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
+from gossip.serf.pool_coordinates import PoolCoordinates
 from gossip.serf.queries import Queries
+from gossip.serf.rejoin import Rejoin
 from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
 from gossip.serf.ring import EventRing
 from gossip.serf.tags import encode_own_tags, is_our_kind
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.config import Config
+    from gossip.events import Admit
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.broadcast import TransmitQueue
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
@@ -57,6 +64,12 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 USER = bytes((MessageType.USER,))
+
+_CLAIMED: Mapping[int, MemberStatus] = {
+    Status.DEAD: MemberStatus.FAILED,
+    Status.LEFT: MemberStatus.LEFT,
+}
+"""What an application is told about the state that a newcomer is said to be in; others are alive."""
 
 _Codec = TypeVar("_Codec", bound=LayerSettings)
 
@@ -86,7 +99,11 @@ class Node:
         new_nonce: 12 fresh random bytes per call.
         now: the driver's time.
         keyring: encrypts and decrypts; None for plain text.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may.
+        snapshot: what an earlier run left: the clocks go on where they were, and its pool is joined
+            again. What happens is taken down in it. None remembers nothing.
+        save_keys: called with each change of the keyring that is to be kept over a restart, which
+            counts once the change is told that it is saved; None for a ring in memory only.
 
     Raises:
         ConfigError: the tags do not fit.
@@ -102,7 +119,9 @@ class Node:
         new_nonce: Callable[[], bytes],
         now: float,
         keyring: Keyring | None = None,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
+        snapshot: Snapshot | None = None,
+        save_keys: Callable[[KeyChange], None] | None = None,
     ) -> None:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
@@ -136,9 +155,24 @@ class Node:
                 self.membership.timers,
                 self._events.append,
             ).offer
+        self._snapshot = snapshot
+        if snapshot is not None:
+            emit = self._taken_down(emit, snapshot)
         self.notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
-        self.queries = Queries(self)
+        self.coordinates: PoolCoordinates | None = None
+        if config.coordinates:
+            self.coordinates = PoolCoordinates(config.name, self.members, self.stats, rng)
+        self.asking = Asking(self, rng)
+        self._name_conflict = NameConflict(self)
+        self.queries = Queries(
+            self,
+            {
+                "ping": lambda _query, _now: None,  # it asks for an ack, and has it
+                "conflict": self._name_conflict.answer,
+                **KeyQueries(self, save_keys).handlers(),
+            },
+        )
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)
         self._user_events = UserEvents(self, requests)
         self._member_repair = MemberRepair(
@@ -146,6 +180,10 @@ class Node:
         )
         self._departure: Departure | None = None
         now = self.enter(now)
+        self._rejoin: Rejoin | None = None
+        if snapshot is not None:
+            self._resume(snapshot)
+            self._rejoin = Rejoin(self, snapshot, rng, now)
         self.membership.start(now)
         self._book(now, config.reap_interval, self._reap)
         self._book(now, config.reconnect_interval, self._reconnect)
@@ -184,7 +222,12 @@ class Node:
         Returns:
             The exchanges: each ends ``done``, with ``error`` None if it worked.
         """
-        now = self.enter(now)
+        return self.join_pool(addresses, self.enter(now), ignore_old=ignore_old)
+
+    def join_pool(
+        self, addresses: Sequence[Address], now: float, *, ignore_old: bool
+    ) -> list[Exchange]:
+        """`join` at local time."""
         announced = False
 
         def joined(exchange: Exchange, now: float) -> None:
@@ -205,6 +248,8 @@ class Node:
         """Leave gracefully; `lifecycle` is LEFT when it is done and the driver may stop."""
         if self.lifecycle is Lifecycle.ALIVE:
             self.lifecycle = Lifecycle.LEAVING
+            if self._snapshot is not None:
+                self._snapshot.leave()
             self._departure = Departure(self, self._left)
             self._departure.begin(self.enter(now))
 
@@ -252,6 +297,38 @@ class Node:
         """
         return self._user_events.fire(name, payload, self.enter(now), coalesce=coalesce)
 
+    def query(
+        self,
+        question: Question,
+        now: float,
+        *,
+        on_reply: Callable[[QueryReply, float], None],
+        on_closed: Callable[[float], None],
+    ) -> Collector:
+        """Ask the members; what comes back goes to the callbacks, see `Asking.ask`.
+
+        Raises:
+            LimitError: it is too large, or too many are open; nothing was sent.
+        """
+        return self.asking.ask(question, self.enter(now), on_reply=on_reply, on_closed=on_closed)
+
+    def close_query(self, collector: Collector, now: float) -> None:
+        """Take no more replies to a query of ours."""
+        self.asking.close(collector, self.enter(now))
+
+    def close_queries(self, now: float) -> None:
+        """Close all queries of ours: the driver stops."""
+        self.asking.close_all(self.enter(now))
+
+    def respond(self, query: QueryReceived, payload: bytes, now: float) -> None:
+        """Answer a query that the application was told of.
+
+        Raises:
+            LimitError: the answer is too large.
+            QueryError: it comes too late, or is the second one.
+        """
+        self.queries.respond(query, payload, self.enter(now))
+
     def set_tags(self, tags: Mapping[str, str], now: float) -> None:
         """Change our tags; every member sees an update.
 
@@ -259,6 +336,11 @@ class Node:
             ConfigError: they do not fit; nothing was changed.
         """
         self.membership.update_meta(encode_own_tags(tags), self.enter(now))
+
+    @property
+    def rejoining(self) -> bool:
+        """Nobody else is alive, and the snapshot knows of members that should be."""
+        return self._rejoin is not None and self._rejoin.seeking
 
     # Outputs
 
@@ -289,9 +371,16 @@ class Node:
 
     # membership's delegate
 
-    def admit(self, info: NodeInfo) -> str | None:
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
         """Ask the application."""
-        return self._admit(describe_member(info, MemberStatus.ALIVE)) if self._admit else None
+        if self._admit is None:
+            return None
+        return self._admit(
+            [
+                describe_member(info, _CLAIMED.get(state, MemberStatus.ALIVE))
+                for info, state in newcomers
+            ]
+        )
 
     def notify_join(self, record: Record, now: float) -> None:
         """A member is alive."""
@@ -306,12 +395,14 @@ class Node:
         """A member changed its tags."""
         self.members.updated(record, now)
 
-    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:  # noqa: ARG002
+    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:
         """Two nodes use one name."""
         (ip, port), (other_ip, other_port) = held.address, other.address
         self.membership.notice(
             f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
         )
+        if held is self.membership.own.info and self.config.resolve_name_conflicts:
+            self._name_conflict.begin(other, now)
 
     def notify_message(self, data: bytes, source: Address | None, now: float) -> None:
         """A Serf message; what is new is passed on byte for byte."""
@@ -328,12 +419,14 @@ class Node:
                 if self._receive_intent(message, now):
                     self.broadcast(queues.intents, data, source, now)
             case Query():
-                if self.witness(self.query_clock, message.ltime) and self.queries.receive(message):
+                if self.witness(self.query_clock, message.ltime) and (
+                    self.queries.receive(message, now)
+                ):
                     self.broadcast(queues.queries, data, source, now)
             case Relay():
                 self.queries.forward(message)
             case QueryResponse():
-                self.stats["query_responses_unexpected"] += 1
+                self.asking.receive(message, now)
             case _:
                 self.stats["messages_unexpected_serf"] += 1
 
@@ -368,11 +461,13 @@ class Node:
             self._user_events.merge(state, now, ignore_old=join and ignore_old)
 
     def ack_payload(self) -> bytes:
-        """Nothing rides on our acks until there are coordinates."""
-        return b""
+        """Our coordinate, or nothing."""
+        return self.coordinates.ack_payload() if self.coordinates else b""
 
     def notify_ping_complete(self, record: Record, rtt: float, payload: bytes) -> None:
-        """Round-trip times feed the coordinates."""
+        """The round trip and the member's coordinate move ours."""
+        if self.coordinates:
+            self.coordinates.learn(record.info.name, rtt, payload)
 
     # Intents
 
@@ -444,6 +539,10 @@ class Node:
 
     # Shared
 
+    def driver_time(self, local: float) -> float:
+        """The driver's time at a point of local time, if nothing stalls until then."""
+        return self._local_clock.driver_time(local)
+
     def only_our_kind(self) -> bool:
         """Whether no genuine agent, which passes news on at its ticks, is in the pool."""
         return all(
@@ -492,6 +591,26 @@ class Node:
 
     def _emit(self, event: Event, _now: float) -> None:
         self._events.append(event)
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier run ended, before anything is sent or received."""
+        clocks = self.member_clock, self.event_clock, self.query_clock
+        self.stats["snapshot_clocks_refused"] += snapshot.resume(*clocks)
+        self.stats["snapshot_lines_skipped"] += snapshot.skipped
+        self._user_events.forget_before(snapshot.event_clock + 1)
+        self.queries.min_time = snapshot.query_clock + 1
+
+    def _taken_down(
+        self, emit: Callable[[Event, float], None], snapshot: Snapshot
+    ) -> Callable[[Event, float], None]:
+        """Have events taken down before they are merged with others or delivered."""
+
+        def taken_down(event: Event, now: float) -> None:
+            if not snapshot.record(event):
+                self.stats["snapshot_members_refused"] += 1
+            emit(event, now)
+
+        return taken_down
 
     def _left(self, _now: float) -> None:
         self.lifecycle = Lifecycle.LEFT

@@ -126,6 +126,7 @@ class StateExchange:
     ) -> None:
         membership = self._membership
         own = membership.own.info
+        newcomers: list[tuple[NodeInfo, int]] = []
         for node in nodes:
             port = node.port or own.port
             if not is_usable(node.addr, port):
@@ -136,18 +137,20 @@ class StateExchange:
                     # Using it nevertheless could make the other one shut itself down.
                     ip, _ = format_address(node.addr, port)
                     raise JoinError(f"the name {own.name!r} is in use by a member at {ip}:{port}")
-            elif reason := self._refusal(node, port):
-                membership.notice(reason)
-                raise JoinError(reason)
+            elif not self._is_admitted(node, port):
+                info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
+                newcomers.append((info, node.state))
+        if newcomers and (reason := membership.delegate.admit(newcomers)):
+            membership.notice(reason)
+            raise JoinError(reason)
 
-    def _refusal(self, node: PushPullNode, port: int) -> str | None:
+    def _is_admitted(self, node: PushPullNode, port: int) -> bool:
         held = self._membership.table.get(node.name)
-        if held is not None and held.info.lives_at(node.addr, port):
-            info = held.info
-            if node.meta == info.meta and node.vsn == info.vsn:
-                return None  # admitted before
-        info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
-        return self._membership.delegate.admit(info)
+        return (
+            held is not None
+            and held.info.lives_at(node.addr, port)
+            and (node.meta, node.vsn) == (held.info.meta, held.info.vsn)
+        )
 
     def _merge_node(self, node: PushPullNode, now: float) -> None:
         membership = self._membership

@@ -1,6 +1,6 @@
 """msgpack as memberlist and Serf speak it, and nothing else of msgpack.
 
-Written is the old specification ("raw" for text and bytes, no str8, no bin). Read is anything: text
+Written is the old specification ("raw" for text and bytes, no str8, no bin), but for `pack_current`. Read is anything: text
 and bytes in old and new families, integers of any width and sign that fit, nil for a missing or empty
 value, a list of small integers for bytes; unknown keys are skipped. What does not parse raises
 `WireError`; no input raises anything else, and no input makes us reserve memory from a length that it
@@ -43,9 +43,12 @@ __all__ = [
     "meta",
     "name",
     "pack",
+    "pack_current",
     "pack_large",
     "raw",
     "text",
+    "text_map",
+    "texts",
     "u8",
     "u16",
     "u32",
@@ -65,6 +68,7 @@ _NILS: Final = re.compile(rb"\xc0*")
 
 _unpackb = msgpack.unpackb
 _strict_pack = msgpack.Packer(use_bin_type=False).pack
+_current_pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
 _escaping_pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
 
 
@@ -93,6 +97,12 @@ def pack_large(obj: object) -> bytes:
     """Encode a value that may be megabytes, without keeping a buffer of that size afterwards."""
     packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")
     packed: bytes = packer.pack(obj)
+    return packed
+
+
+def pack_current(obj: object) -> bytes:
+    """Encode a value as the current specification has it, with str8 and bin."""
+    packed: bytes = _current_pack(obj)
     return packed
 
 
@@ -289,6 +299,26 @@ def decode_text(value: object, key: bytes) -> str:
     raise _refusal(key, value, "text")
 
 
+def texts(fields: Fields, key: bytes) -> list[str]:
+    """Read a list of texts; missing and nil are empty."""
+    value = fields.get(key)
+    if value is None:
+        return []
+    if type(value) is list:
+        return [decode_text(item, key) for item in value]
+    raise _refusal(key, value, "a list of texts")
+
+
+def text_map(fields: Fields, key: bytes) -> dict[str, str]:
+    """Read a map of texts to texts; missing and nil are empty."""
+    value = fields.get(key)
+    if value is None:
+        return {}
+    if type(value) is dict:
+        return {decode_text(name, key): decode_text(item, key) for name, item in value.items()}
+    raise _refusal(key, value, "a map of texts")
+
+
 def _refusal(key: bytes, value: object, expected: str) -> FieldError:
     shown = f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)
     return FieldError(key, f"{shown[:40]} is not {expected}")
@@ -345,6 +375,11 @@ class MapStream:
         if value is None:
             return {}
         raise self._error(f"a map was expected, not {type(value).__name__}")
+
+    @property
+    def pending(self) -> int:
+        """Bytes that were fed and belong to no map that was given."""
+        return self._fed - self._start
 
     def rest(self) -> bytes:
         """Take the bytes that were fed and belong to no map."""

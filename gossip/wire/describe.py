@@ -198,6 +198,7 @@ def _coordinate(payload: bytes) -> dict[str, Any]:
     if coordinate is None:
         return {}
     numbers = {name.capitalize(): value for name, value in asdict(coordinate).items()}
+    numbers["Vec"] = list(coordinate.vec)
     return {"payload_decoded": {"version": payload[0], "coordinate": numbers}}
 
 

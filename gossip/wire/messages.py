@@ -140,7 +140,7 @@ def _source(message: Ping | IndirectPing) -> dict[str, object]:
 
 @dataclass(slots=True)
 class Ack:
-    """Answer to a ping; Serf's payload is a network coordinate, see `serf.Coordinate`."""
+    """Answer to a ping; Serf's payload is a network coordinate."""
 
     seq_no: int
     payload: bytes = b""

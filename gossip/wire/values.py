@@ -18,16 +18,17 @@ from gossip.wire.codec import (
     pack,
     text,
 )
+from gossip.wire.coordinate import Coordinate
 from gossip.wire.limits import FILTER_NODES_MAX
 
 __all__ = [
-    "Coordinate",
     "Filter",
     "NodeFilter",
     "TagFilter",
     "decode_coordinate",
     "decode_filter",
     "decode_tags",
+    "encode_coordinate",
     "encode_tags",
 ]
 
@@ -117,25 +118,16 @@ def decode_filter(data: bytes) -> Filter:
         ) from None
 
 
-@dataclass(slots=True)
-class Coordinate:
-    """A Vivaldi network coordinate as Serf puts it into acks; seconds, but for `error`."""
-
-    vec: list[float]
-    error: float
-    adjustment: float
-    height: float
-
-    def encode(self) -> bytes:
-        """Write the coordinate as an ack's payload."""
-        return b"\x01" + pack(
-            {
-                "Adjustment": self.adjustment,
-                "Error": self.error,
-                "Height": self.height,
-                "Vec": self.vec,
-            }
-        )
+def encode_coordinate(coordinate: Coordinate) -> bytes:
+    """Write a coordinate as an ack's payload."""
+    return b"\x01" + pack(
+        {
+            "Adjustment": coordinate.adjustment,
+            "Error": coordinate.error,
+            "Height": coordinate.height,
+            "Vec": coordinate.vec,
+        }
+    )
 
 
 def decode_coordinate(payload: bytes) -> Coordinate | None:
@@ -168,10 +160,12 @@ def decode_coordinate(payload: bytes) -> Coordinate | None:
     return coordinate
 
 
-def _numbers(fields: Fields, key: bytes) -> list[float]:
+def _numbers(fields: Fields, key: bytes) -> tuple[float, ...]:
     value = fields.get(key)
     if value is None:
-        return []
+        return ()
     if type(value) is not list:
         raise FieldError(key, f"{type(value).__name__} is not a list of numbers")
-    return [floating({key: item}, key) for item in value]
+    if all(type(item) is float for item in value):
+        return tuple(value)
+    return tuple(floating({key: item}, key) for item in value)

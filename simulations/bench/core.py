@@ -21,7 +21,7 @@ from gossip.wire.packet import PacketCodec
 from gossip.wire.serf import StateSync, UserEvent
 from gossip.wire.stream import StreamCodec
 from simulations.bench.timing import Case, main
-from simulations.bench.wire import META, VERSIONS
+from simulations.bench.wire import COORDINATE, META, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,7 +222,7 @@ def probe_cases() -> Iterator[Case]:
             now = prober.next_timeout() or START
             prober.handle_timeout(now)
             sent = prober.take_packets()
-        prober.receive_packet(Ack(next(sequence)).encode(), PEER, now + LATENCY)
+        prober.receive_packet(Ack(next(sequence), COORDINATE).encode(), PEER, now + LATENCY)
         if prober.stats["probes_failed"]:
             raise RuntimeError("a probe was not answered")
 

@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
+from gossip.wire.coordinate import Coordinate
 from gossip.wire.keyring import Keyring
 from gossip.wire.lzw import compress, decompress
 from gossip.wire.messages import (
@@ -34,7 +35,7 @@ from gossip.wire.serf import (
     decode_serf,
 )
 from gossip.wire.stream import StreamCodec, StreamReader
-from gossip.wire.values import Coordinate, encode_tags
+from gossip.wire.values import encode_coordinate, encode_tags
 from simulations.bench.timing import Case, main
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 ADDR = b"\x0a\x00\x00\x01"
 VERSIONS = bytes((1, 5, 2, 2, 5, 5))
 META = encode_tags({"role": "web", "dc": "eu-1"})
-COORDINATE = Coordinate([1e-5] * 8, 0.5, 1e-6, 1e-5).encode()
+COORDINATE = encode_coordinate(Coordinate((1e-5,) * 8, 0.5, 1e-6, 1e-5))
 
 MESSAGES: dict[str, Message] = {
     "ping": Ping(1234, "node-b", ADDR, 7946, "node-a"),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
 
+from gossip.wire.rpc import ANSWERS_WITH_BODY, AUTH_REQUIRED, STREAMS, VERSION, encode_request
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
@@ -21,14 +23,6 @@ __all__ = ["Record", "RpcError", "SerfRpc"]
 Record = dict[str, Any]
 """One decoded body: field names as Go writes them, byte strings as bytes."""
 
-_WITH_BODY = frozenset({"join", "members", "members-filtered", "stats", "get-coordinate"}) | {
-    "install-key",
-    "use-key",
-    "remove-key",
-    "list-keys",
-}
-_BODY_DESPITE_ERROR = frozenset({"join", "install-key", "use-key", "remove-key", "list-keys"})
-_STREAMS = frozenset({"stream", "monitor", "query"})
 _SAFE_BUFFER = 64 << 20
 
 
@@ -77,7 +71,7 @@ class SerfRpc:
             reader, self._writer = await asyncio.open_connection(*self._address)
         self._reader = asyncio.create_task(self._read(reader))
         try:
-            await self.request("handshake", {"Version": 1})
+            await self.request("handshake", {"Version": VERSION})
             if self._auth_key:
                 await self.request("auth", {"AuthKey": self._auth_key})
         except BaseException:
@@ -132,10 +126,7 @@ class SerfRpc:
         self._answers[number] = answer
         if sink is not None:
             self._sinks[number] = sink
-        data: bytes = msgpack.packb({"Command": command, "Seq": number})
-        if body is not None:
-            data += msgpack.packb(body)
-        self._writer.write(data)
+        self._writer.write(encode_request(command, number, body))
         return number, answer
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -162,9 +153,8 @@ class SerfRpc:
         number = header["Seq"]
         command = self._commands.get(number, "")
         if number in self._answers:
-            ok = not header["Error"] or command in _BODY_DESPITE_ERROR
-            return command in _WITH_BODY and ok
-        return command in _STREAMS
+            return command in ANSWERS_WITH_BODY and header["Error"] != AUTH_REQUIRED
+        return command in STREAMS
 
     def _deliver(self, header: Record, body: Record) -> None:
         number = header["Seq"]

@@ -165,6 +165,7 @@ HTTP_COMMANDS = [
     ["leave"],
     ["force-leave", "x"],
     ["event", "x"],
+    ["monitor"],
 ]
 
 

@@ -20,6 +20,7 @@ from gossip import (
     Gap,
     JoinError,
     LimitError,
+    Member,
     MemberJoined,
     MemberLeft,
     MemberStatus,
@@ -29,7 +30,7 @@ from gossip.wire.messages import Ack, Alive, Ping
 from gossip.wire.packet import PacketCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.driver.conftest import StartNode
 
@@ -148,8 +149,8 @@ async def test_admit_refuses_a_member_with_its_reason_on_both_sides(start_node: 
     one = await start_node("one")
     config = Config.local("picky", bind="127.0.0.1", port=0)
 
-    def admit(member: Any) -> str | None:
-        return f"Member '{member.name}' is not wanted" if member.name == "one" else None
+    def admit(members: Sequence[Member]) -> str | None:
+        return "Member 'one' is not wanted" if "one" in {m.name for m in members} else None
 
     async with Cluster(config, admit=admit) as picky:
         with pytest.raises(JoinError, match="Member 'one' is not wanted"):
@@ -368,6 +369,7 @@ async def test_h5_closing_in_the_middle_of_everything_leaves_no_task(
         asyncio.create_task(clusters[1].join([address(clusters[0])] * 3)),
         asyncio.create_task(clusters[0].leave()),
         asyncio.create_task(clusters[2].members_changed(clusters[2].members_version)),
+        asyncio.create_task(clusters[2].coordinates_changed(clusters[2].coordinates_version)),
     ]
     await asyncio.sleep(0)
 
@@ -404,7 +406,7 @@ async def test_a_turn_that_fails_is_reported_and_the_node_goes_on_answering(
             sock.send(Ping(2, "one").encode())
             answer = await asyncio.get_running_loop().sock_recv(sock, 2048)
 
-    assert answer == Ack(2).encode()
+    assert answer == Ack(2, cluster.node.ack_payload()).encode()
     assert "a turn of the gossip driver failed" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
 

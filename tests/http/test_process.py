@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -77,11 +78,14 @@ class Process:
         return self.process.returncode, out, err
 
 
+ANY_PORTS = ("-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", "-server-port=0")
+
+
 @contextmanager
 def started(*argv: str) -> Iterator[Process]:
     """An agent on ports of the system's choice."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", *argv],
+        [sys.executable, "-c", RUN, *ANY_PORTS, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -114,6 +118,23 @@ def test_the_banner_comes_first_and_names_everything(tmp_path: Path) -> None:
         ):
             assert re.search(pattern, text, re.MULTILINE), pattern
         assert agent.get("/v1/status/leader") == (200, '""')
+
+
+def test_the_banner_of_a_server_shows_the_port_of_its_wan_pool() -> None:
+    with started("-dev") as agent:
+        agent.until("Log data")
+        (wan_port,) = re.findall(r"WAN: (\d+)", "\n".join(agent.lines))
+        assert f'"SerfWan":{wan_port}' in agent.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_taken_wan_port_ends_the_start_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started("-dev", f"-serf-wan-port={port}") as agent:
+            code, _, err = agent.end()
+    assert code == 1
+    assert "cannot bind the gossip address" in err
+    assert str(port) in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -277,3 +298,34 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=20
     )
     assert found.stdout == "[]\n"
+
+
+def test_a_client_process_forwards_to_a_server_process(tmp_path: Path) -> None:
+    key = "-encrypt=" + "A" * 43 + "="
+    with (
+        started("-dev", "-node=server", key) as server,
+        started(*client(tmp_path, key)) as web,
+    ):
+        for agent in (server, web):
+            agent.until("data will now stream")
+        web.get(f"/v1/agent/join/127.0.0.1:{server.lan_port}", "PUT")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            web.get("/v1/event/fire/x?dc=dc2", "PUT")
+        text = caught.value.read().decode()
+        assert (caught.value.code, text) == (500, "rpc error making call: No path to datacenter")
+        assert '"served":"1"' in server.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_busy_server_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started(*client(tmp_path, "-server", f"-server-port={port}")) as agent:
+            code, _, errors = agent.end()
+    assert code == 1
+    assert "cannot bind the server address (ports.server): " in errors
+
+
+def test_a_server_without_a_port_takes_nothing(tmp_path: Path) -> None:
+    with started(*client(tmp_path, "-server", "-server-port=-1")) as agent:
+        agent.until("data will now stream")
+        assert '"port"' not in agent.get("/v1/agent/members")[1]

@@ -132,8 +132,13 @@ METHODS = {
     "/v1/agent/leave": "PUT",
     "/v1/event/fire/": "PUT",
     "/v1/event/list": "GET,HEAD",
+    "/v1/catalog/datacenters": "GET,HEAD",
     "/v1/status/leader": "GET,HEAD",
     "/v1/status/peers": "GET,HEAD",
+    "/v1/coordinate/datacenters": "GET,HEAD",
+    "/v1/coordinate/nodes": "GET,HEAD",
+    "/v1/agent/monitor": "GET,HEAD",
+    "/v1/coordinate/node/": "GET,HEAD",
 }
 
 

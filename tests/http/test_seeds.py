@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from tests.helpers_agent import TestAgent, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LOG = logging.getLogger("agent.lan")
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,7 @@ class Pool:
 
     local_address = ("10.0.0.1", 8301)
     members_version = 1
+    rejoining = False
 
     def __init__(self, *alive: str) -> None:
         self.alive = ["10.0.0.1", *alive]
@@ -90,7 +94,7 @@ class Pool:
 
 async def test_r16_seeds_that_are_alive_members_are_left_alone() -> None:
     addresses = ("10.0.0.1", "10.0.0.2:8301", "n3/10.0.0.3", "10.0.0.4", "a:b:c")
-    keeper = seeds.Seeds(Pool("10.0.0.2", "10.0.0.3"), addresses)  # type: ignore[arg-type]
+    keeper = seeds.Seeds(Pool("10.0.0.2", "10.0.0.3"), addresses, log=LOG)  # type: ignore[arg-type]
     assert await keeper._missing() == ["10.0.0.4", "a:b:c"]
 
 
@@ -99,7 +103,7 @@ async def test_r16_missing_seeds_are_tried_again_and_again_in_company(
 ) -> None:
     monkeypatch.setattr(seeds, "CHECK_INTERVAL", 0.02)
     pool = Pool("10.0.0.2")
-    keeper = seeds.Seeds(pool, ("10.0.0.2", "10.0.0.9"))  # type: ignore[arg-type]
+    keeper = seeds.Seeds(pool, ("10.0.0.2", "10.0.0.9"), log=LOG)  # type: ignore[arg-type]
     task = asyncio.ensure_future(keeper.stay_joined())
     await eventually(lambda: len(pool.tried) >= 3)
     task.cancel()
@@ -117,7 +121,7 @@ async def test_r17_attempts_in_isolation_grow_rarer(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("agent.seeds.asyncio.sleep", sleep)
     monkeypatch.setattr("agent.seeds.random.uniform", lambda _a, _b: 1.0)
-    keeper = seeds.Seeds(Pool(), ("10.0.0.9",))  # type: ignore[arg-type]
+    keeper = seeds.Seeds(Pool(), ("10.0.0.9",), log=LOG)  # type: ignore[arg-type]
     task = asyncio.ensure_future(keeper.stay_joined())
     while len(pauses) < 14:
         await real(0)

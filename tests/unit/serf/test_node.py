@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gossip.errors import ConfigError, LimitError
 from gossip.events import MemberStatus, UserEvent
 from gossip.serf.node import Node
+from gossip.swim.members import NodeInfo, Status
 from gossip.swim.members import Status
 from gossip.wire.messages import Dead, UserMessage
 from gossip.wire.serf import (
@@ -23,7 +24,12 @@ from gossip.wire.serf import (
     decode_tags,
     encode_tags,
 )
-from tests.rigs import NodeRig, address_of, alive, answer, ip_of
+from tests.rigs import PORT, VSN, NodeRig, address_of, alive, answer, ip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gossip.events import Member
 
 ALIVE, LEAVING, LEFT, FAILED = (
     MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.LEFT, MemberStatus.FAILED,
@@ -706,9 +712,11 @@ def test_r30_tags_too_large_change_nothing() -> None:
 
 
 def test_the_application_decides_who_may_be_a_member() -> None:
-    rig = NodeRig(
-        admit=lambda m: f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
-    )
+    def admit(members: Sequence[Member]) -> str | None:
+        (m,) = members
+        return f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
+
+    rig = NodeRig(admit=admit)
 
     rig.hear(
         alive("ann", meta=encode_tags({"dc": "east"})),
@@ -718,6 +726,27 @@ def test_the_application_decides_who_may_be_a_member() -> None:
     assert rig.status("ann") is ALIVE
     assert rig.status("bob") is None
     assert rig.node.take_notices() == ["bob is of west"]
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (Status.ALIVE, MemberStatus.ALIVE),
+        (Status.SUSPECT, MemberStatus.ALIVE),
+        (Status.DEAD, MemberStatus.FAILED),
+        (Status.LEFT, MemberStatus.LEFT),
+        (9, MemberStatus.ALIVE),
+    ],
+)
+def test_the_application_is_told_what_newcomers_are_said_to_be(
+    state: int, status: MemberStatus
+) -> None:
+    asked: list[Member] = []
+    rig = NodeRig(admit=asked.extend)
+
+    rig.node.admit([(NodeInfo("ann", ip_of("ann"), PORT, b"", VSN), state)])
+
+    assert [(member.name, member.status) for member in asked] == [("ann", status)]
 
 
 def test_a_name_conflict_is_told_to_the_operator() -> None:

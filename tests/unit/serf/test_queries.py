@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gossip.serf.queries import MAX_IDS_PER_TIME
+from gossip.errors import LimitError, QueryError
+from gossip.events import QueryReceived
+from gossip.serf.queries import MAX_IDS_PER_TIME, MAX_UNANSWERED
 from gossip.wire.messages import Dead, UserMessage
 from gossip.wire.serf import (
     ConflictResponse,
@@ -264,12 +266,135 @@ def test_s20_a_vote_about_an_odd_name_or_member_does_no_harm(name: str) -> None:
     assert len(answers(rig)) == 3
 
 
-def test_serfs_own_questions_and_others_are_not_told_to_the_application() -> None:
+def test_serfs_own_questions_are_not_told_to_the_application() -> None:
     rig = rig_with("ann")
 
-    rig.hear_serf(query(), query(id=2, name="uptime"), conflict("ann", id=3))
+    rig.hear_serf(query(), conflict("ann", id=3), query(id=4, name="_serf_new"))
 
     assert rig.events() == []
+    assert rig.stats["queries_unknown"] == 1
+
+
+# The application's
+
+
+def told(rig: NodeRig) -> list[QueryReceived]:
+    return [event for event in rig.events() if isinstance(event, QueryReceived)]
+
+
+def test_a_query_is_told_with_its_deadline_and_answered_to_its_address() -> None:
+    rig = rig_with("ann")
+
+    rig.hear_serf(query(name="uptime", payload=b"-s", flags=0))
+    (received,) = told(rig)
+    rig.node.respond(received, b"42", rig.now)
+
+    assert received == QueryReceived(1, 5, "uptime", b"-s", "asker", rig.now + 1.0)
+    assert answers(rig) == [(QueryResponse(5, 1, "me", 0, b"42"), ASKER)]
+
+
+def test_a_query_that_is_not_for_us_is_not_told() -> None:
+    rig = rig_with("ann")
+
+    rig.hear_serf(query(name="uptime", filters=[NodeFilter(["ann"]).encode()]))
+
+    assert told(rig) == []
+    assert len(rig.queued("queries")) == 1
+
+
+def test_a_query_is_told_at_once_where_events_are_coalesced() -> None:
+    rig = rig_with("ann", coalesce_period=3.0, quiescent_period=1.0)
+
+    rig.hear_serf(query(name="uptime"))
+
+    assert len(told(rig)) == 1
+
+
+def test_a_query_takes_one_answer() -> None:
+    rig = rig_with("ann")
+    rig.hear_serf(query(name="uptime", flags=0))
+    (received,) = told(rig)
+    rig.node.respond(received, b"first", rig.now)
+
+    with pytest.raises(QueryError, match="'uptime' has been answered"):
+        rig.node.respond(received, b"second", rig.now)
+
+    assert [m.payload for m, _ in answers(rig)] == [b"first"]
+
+
+@pytest.mark.parametrize(("after", "late"), [(1.0, False), (1.001, True)])
+def test_an_answer_after_the_deadline_is_refused(after: float, *, late: bool) -> None:
+    rig = rig_with("ann")
+    rig.hear_serf(query(name="uptime", flags=0))
+    (received,) = told(rig)
+    rig.advance(after)
+    rig.quiet()
+
+    if late:
+        with pytest.raises(QueryError, match="deadline of query 'uptime' has passed"):
+            rig.node.respond(received, b"42", rig.now)
+    else:
+        rig.node.respond(received, b"42", rig.now)
+
+    assert len(answers(rig)) == (not late)
+
+
+def test_r30_an_answer_that_is_too_large_is_refused_and_a_smaller_one_taken() -> None:
+    rig = rig_with("ann")
+    rig.hear_serf(query(name="uptime", flags=0))
+    (received,) = told(rig)
+    most = 1024 - len(QueryResponse(5, 1, "me", 0, bytes(300)).encode()) + 300
+
+    with pytest.raises(LimitError, match=f"answer of {most + 1} bytes .* limit of 1024 bytes"):
+        rig.node.respond(received, bytes(most + 1), rig.now)
+    rig.node.respond(received, bytes(most), rig.now)
+
+    assert [len(m.payload) for m, _ in answers(rig)] == [most]
+
+
+def test_an_answer_of_the_application_is_relayed_too() -> None:
+    rig = rig_with("ann", "bob")
+    rig.hear_serf(query(name="uptime", flags=0, relay_factor=1))
+    (received,) = told(rig)
+    rig.quiet()
+
+    rig.node.respond(received, b"42", rig.now)
+
+    sent = [m for m, _ in rig.sent_serf()]
+    answer = QueryResponse(5, 1, "me", 0, b"42")
+    assert sent == [answer, Relay(ip_of("asker"), PORT, "asker", answer.encode())]
+
+
+@pytest.mark.parametrize("timeout_ns", [-(2**63), -1, 0])
+def test_a_query_without_any_time_is_told_and_too_late_to_answer(timeout_ns: int) -> None:
+    rig = rig_with("ann")
+    rig.hear_serf(query(name="uptime", timeout_ns=timeout_ns))
+    (received,) = told(rig)
+    rig.advance(0.001)
+
+    with pytest.raises(QueryError):
+        rig.node.respond(received, b"", rig.now)
+
+
+def test_a_query_that_would_stay_open_for_ever_stays_an_hour() -> None:
+    rig = rig_with("ann")
+
+    rig.hear_serf(query(name="uptime", timeout_ns=2**63 - 1))
+
+    assert told(rig)[0].deadline == rig.now + 3600
+
+
+def test_s13_queries_that_wait_for_the_application_are_bounded() -> None:
+    rig = rig_with("ann")
+    for number in range(MAX_UNANSWERED + 1):
+        rig.hear_serf(query(name="uptime", flags=0, id=number, ltime=5 + number // 1000))
+    received = told(rig)
+
+    with pytest.raises(QueryError, match="given up"):
+        rig.node.respond(received[0], b"", rig.now)
+    rig.node.respond(received[1], b"", rig.now)
+
+    assert rig.stats["queries_given_up"] == 1
 
 
 # Where answers go

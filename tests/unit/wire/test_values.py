@@ -8,14 +8,15 @@ import pytest
 
 from gossip.errors import WireError
 from gossip.wire.codec import pack
+from gossip.wire.coordinate import Coordinate
 from gossip.wire.limits import LIST_MAX
 from gossip.wire.values import (
-    Coordinate,
     NodeFilter,
     TagFilter,
     decode_coordinate,
     decode_filter,
     decode_tags,
+    encode_coordinate,
     encode_tags,
 )
 
@@ -69,11 +70,11 @@ def test_damaged_filters_are_refused(data: bytes) -> None:
 
 
 def test_coordinate_is_an_ack_payload() -> None:
-    coordinate = Coordinate([0.0] * 8, 1.5, 0.0, 1e-5)
-    assert coordinate.encode()[0] == 1
-    assert decode_coordinate(coordinate.encode()) == coordinate
+    coordinate = Coordinate((0.0,) * 8, 1.5, 0.0, 1e-5)
+    assert encode_coordinate(coordinate)[0] == 1
+    assert decode_coordinate(encode_coordinate(coordinate)) == coordinate
     whole = b"\x01" + pack({"Vec": [0, 1], "Error": 1, "Adjustment": 0, "Height": None})
-    assert decode_coordinate(whole) == Coordinate([0.0, 1.0], 1.0, 0.0, 0.0)
+    assert decode_coordinate(whole) == Coordinate((0.0, 1.0), 1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00", b"\x02\x80"])

@@ -33,7 +33,7 @@ COVERAGE = (
     "packets_lost", "packets_duplicated", "packets_reordered", "packets_delayed", "packets_cut",
     "segments_lost", "segments_cut", "streams_in_pieces", "streams_refused", "streams_timed_out",
     "did_partition", "did_cut", "did_kill", "did_leave", "did_join", "did_pause", "did_slow",
-    "did_jump", "did_fire", "did_tags", "did_force_leave", "restarts_with_memory",
+    "did_jump", "did_fire", "did_tags", "did_force_leave", "did_ask", "disk_writes_failed", "disks_damaged", "restarts_with_memory",
     "restarts_without", "keys_rotated", "plaintext_injected", "poison_sent", "suspected",
     "declared_dead", "refuted", "stalls", "probes_failed", "name_conflicts", "events_duplicate",
 )  # fmt: skip
@@ -192,6 +192,19 @@ class _Maker:
         return Step(at=at, do="force_leave", nodes="random:1", to=to, prune=rng.random() < 0.2)
 
     @staticmethod
+    def ask(rng: random.Random, at: float, _nodes: int, _r: bool) -> Step:  # noqa: FBT001
+        return Step(at=at, do="ask", nodes="random:1", payload=f"{rng.getrandbits(32):x}")
+
+    @staticmethod
+    def disk_full(rng: random.Random, at: float, nodes: int, _r: bool) -> Step:  # noqa: FBT001
+        some = _Maker.some(rng, nodes)
+        return Step(at=at, do="disk_full", nodes=some, seconds=rng.uniform(1, 60))
+
+    @staticmethod
+    def disk_damage(rng: random.Random, at: float, _nodes: int, _r: bool) -> Step:  # noqa: FBT001
+        return Step(at=at, do="disk_damage", nodes=rng.choice(("dead:1", "random:1")))
+
+    @staticmethod
     def rotate_key(_rng: random.Random, at: float, _nodes: int, _r: bool) -> Step:  # noqa: FBT001
         return Step(at=at, do="rotate_key")
 
@@ -207,7 +220,7 @@ class _Maker:
 _NETWORK = ("loss", "duplicate", "reorder", "delay", "cut", "partition", "fire", "tags")
 _PROCESSES = (
     "kill", "restart", "restart", "leave", "join", "pause", "slow", "jump", "fire", "tags",
-    "force_leave",
+    "force_leave", "ask", "disk_full", "disk_damage",
 )  # fmt: skip
 _MAKERS = {
     "mixed": _NETWORK + _PROCESSES,

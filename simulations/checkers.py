@@ -245,18 +245,22 @@ class LTimes(Checker):
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
         self._held: dict[Host, tuple[int, int, int]] = {}
+        self._ended: dict[str, tuple[int, int, int]] = {}
 
     def started(self, host: Host) -> None:
         times = self._times(host)
-        if host.memory is not None:
-            memory = host.memory
-            kept = (memory.member_time, memory.event_time, memory.query_time)
-            if any(now < then for now, then in zip(times, kept, strict=True)):
-                self.violated(f"{host.name} restarted at {times}, having been at {kept}", host.name)
+        kept = host.resumed or (0, 0, 0)
+        if host.disk is not None and host.disk.sound and any(kept):
+            # The gap makes up for what was not written yet.
+            kept = self._ended.get(host.name, kept)
+        # A snapshot's time that is absurdly far ahead is refused, as on the wire, and counted.
+        believed = host.node.config.max_ltime_jump
+        if any(now < then <= believed for now, then in zip(times, kept, strict=True)):
+            self.violated(f"{host.name} restarts at {times}, having been at {kept}", host.name)
         self._held[host] = times
 
     def stopped(self, host: Host) -> None:
-        self._held.pop(host, None)
+        self._ended[host.name] = self._held.pop(host, (0, 0, 0))
 
     def drained(self, host: Host) -> None:
         times, held = self._times(host), self._held.get(host)
@@ -291,8 +295,9 @@ class Events(Checker):
         self._fired: dict[tuple[str, int], int] = {}
 
     def started(self, host: Host) -> None:
-        if host.memory is not None:
-            self._delivered[host] = set(self._before.get(host.name, set()))
+        if host.resumed is not None:
+            before = self._before.get(host.name, set())
+            self._delivered[host] = {key for key in before if key[0] <= host.resumed[1]}
 
     def stopped(self, host: Host) -> None:
         self._before[host.name] = self._delivered.pop(host, set())

@@ -9,6 +9,7 @@ from gossip.serf.leave import Lifecycle
 from gossip.swim.members import NodeInfo, Status
 from gossip.wire.keyring import Keyring
 from gossip.wire.messages import Dead, Ping
+from simulations.disk import Disk
 from simulations.network import Weather
 from simulations.plan import select
 from simulations.poison import Poisoner
@@ -63,7 +64,9 @@ class Faults:
 
     def start_node(self, name: str) -> Host:
         """Start a node of the plan's pool."""
-        return self.world.add(name, pool=self.pool, keyring=self._keyring(), **self.plan.settings)
+        return self.world.add(
+            name, pool=self.pool, keyring=self._keyring(), disk=Disk(), **self.plan.settings
+        )
 
     def begin(self) -> None:
         """Start the plan's nodes, join them, and book its steps from now on."""
@@ -106,7 +109,9 @@ class Faults:
         self._heals += 1
         world.network.mend()
         world.network.weather = Weather()
-        for host in world.running():
+        for host in world.hosts.values():
+            if host.disk is not None:
+                host.disk.full = False
             host.loss_in = host.loss_out = host.delay = host.slowness = 0.0
             host.paused_until = min(host.paused_until, world.now)
 
@@ -166,7 +171,7 @@ class Faults:
                 host, ip=ip, with_memory=step.with_memory, keyring=self._keyring(),
                 **self.plan.settings,
             )  # fmt: skip
-            remembered = step.with_memory and new.memory is not None
+            remembered = step.with_memory and any(new.resumed or ())
             self.world.covered["restarts_with_memory" if remembered else "restarts_without"] += 1
             self.stay_joined(new)
 
@@ -183,7 +188,23 @@ class Faults:
         for host in self._chosen_running(step.nodes):
             self.world.jump(host, step.seconds)
 
+    def _do_disk_full(self, step: Step) -> None:
+        for host in self._chosen(step.nodes):
+            if (disk := host.disk) is not None:
+                disk.full = True
+                self._later(step.seconds, setattr, disk, "full", False)  # noqa: FBT003
+
+    def _do_disk_damage(self, step: Step) -> None:
+        for host in self._chosen(step.nodes):
+            if host.disk is not None:
+                host.disk.damage(self._rng)
+                self.world.covered["disks_damaged"] += 1
+
     # What applications do
+
+    def _do_ask(self, step: Step) -> None:
+        for host in self._chosen_running(step.nodes):
+            self.world.ask(host, step.name, step.payload.encode(), request_ack=True)
 
     def _do_fire(self, step: Step) -> None:
         for host in self._chosen_running(step.nodes):

@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gossip.events import Event, MemberStatus
+    from gossip.events import Event, MemberStatus, QueryReceived
     from gossip.serf.node import Node
     from gossip.wire.address import Address
+    from simulations.disk import Disk
     from simulations.streams import Connection
 
-__all__ = ["Host", "Memory"]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a process finds again after a restart: what a snapshot keeps.
-
-    Attributes:
-        member_time: the clock of intents.
-        event_time: the clock of user events.
-        query_time: the clock of queries.
-        peers: addresses of members that were not known to have left, alive ones first.
-    """
-
-    member_time: int
-    event_time: int
-    query_time: int
-    peers: tuple[Address, ...]
-
-    @classmethod
-    def of(cls, node: Node) -> Memory:
-        """What is to be kept of a node."""
-        own = node.membership.own
-        others = [r for r in node.membership.table if r is not own and r.status.name != "LEFT"]
-        others.sort(key=lambda record: record.gone)
-        return cls(
-            node.member_clock.time,
-            node.event_clock.time,
-            node.query_clock.time,
-            tuple(record.info.address for record in others),
-        )
-
-    def restore(self, node: Node) -> None:
-        """Give it to a new node, before its first packet: nothing old is delivered again."""
-        # Not by witnessing: what we knew ourselves is believed, however far it is from 1.
-        node.member_clock.time = max(node.member_clock.time, self.member_time)
-        node.event_clock.time = max(node.event_clock.time, self.event_time)
-        node.query_clock.time = max(node.query_clock.time, self.query_time)
-        node.ring.min_time = node.event_clock.time
-        node.queries.min_time = node.query_clock.time
+__all__ = ["Host"]
 
 
 class Host:
@@ -69,6 +30,9 @@ class Host:
         slowness: seconds that it takes over every input.
         skew: its monotonic clock minus the world's.
         loss_in, loss_out, delay: faults of its own network card.
+        disk: keeps its snapshot, if it has one.
+        resumed: member, event and query time of the snapshot that it was started with.
+        answers: what its application answers to queries.
     """
 
     def __init__(self, node: Node, address: Address, life: int = 1, pool: str = "") -> None:
@@ -94,8 +58,10 @@ class Host:
         self.busy_until = 0.0
         self.backlog: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.serving = False
+        self.answers: Callable[[QueryReceived], bytes | None] | None = None
         self.connections: dict[Connection, None] = {}
-        self.memory: Memory | None = None
+        self.disk: Disk | None = None
+        self.resumed: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Host {self.name}/{self.life}>"

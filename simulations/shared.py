@@ -89,9 +89,9 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
 
     def __init__(self, index: dict[str, int], rows: list[_Row]) -> None:
         self._index = index
-        self._rows = rows
+        self._rows: list[_Row] = rows
         self._values_of = attrgetter(*type(rows[0]).__slots__)
-        self._type = type(rows[0])
+        self._type: type[_Row] = type(rows[0])
         self._fields = tuple(type(rows[0]).__slots__)
         self._own: dict[str, _Row] = {}
         self._gone: set[str] = set()
@@ -102,7 +102,7 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
         return self._length
 
     def __getitem__(self, name: str) -> _Row:
-        row = self.get(name)
+        row: _Row | None = self.get(name)
         if row is None:
             raise KeyError(name)
         return row
@@ -219,7 +219,7 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
         self._limit = max(COMPACT_ABOVE, 2 * len(kept))
 
     def _copy(self, row: _Row) -> _Row:
-        copy = self._type.__new__(self._type)
+        copy: _Row = self._type.__new__(self._type)
         for field in self._fields:
             setattr(copy, field, getattr(row, field))
         return copy

@@ -87,7 +87,6 @@ def _packet(data: bytes, keys: tuple[bytes, ...]) -> str:
 def _message(message: dict[str, Any]) -> str:
     shown = [str(message.get("name"))]
     fields = message.get("body") or message.get("serf") or {}
-    for key in ("Node", "Incarnation", "From", "SeqNo", "Name", "LTime"):
-        if key in fields:
-            shown.append(f"{key}={fields[key]}")
+    keys = ("Node", "Incarnation", "From", "SeqNo", "Name", "LTime")
+    shown += [f"{key}={fields[key]}" for key in keys if key in fields]
     return " ".join(shown)

@@ -14,31 +14,54 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
+from gossip.events import QueryAck, QueryAnswer, QueryReceived, QueryReply
+from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.wire.address import parse_ip
-from simulations.host import Host, Memory
+from simulations.host import Host
 from simulations.network import Network, Weather
 from simulations.streams import dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gossip.serf.asking import Collector
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
     from gossip.wire.keyring import Keyring
+    from simulations.disk import Disk
     from simulations.trace import Trace
     from simulations.watch import Watch
 
-__all__ = ["NotReachedError", "World"]
+__all__ = ["Asked", "NotReachedError", "World"]
 
 START = 1000.0
 MAX_BACKLOG = 256
 """Packets that the kernel keeps for a process that does not read; further ones are lost."""
 
+_ENDED = frozenset({Lifecycle.LEFT, Lifecycle.LOST_NAME})
+
 
 class NotReachedError(AssertionError):
     """A condition did not become true in time."""
+
+
+class Asked:
+    """A query of one node, and what came back when."""
+
+    def __init__(self) -> None:
+        self.collector: Collector | None = None
+        self.replies: list[tuple[float, QueryReply]] = []
+        self.closed_at: list[float] = []
+
+    def acks(self) -> list[str]:
+        """Who acknowledged it."""
+        return sorted(reply.node for _, reply in self.replies if isinstance(reply, QueryAck))
+
+    def answers(self) -> dict[str, bytes]:
+        """Who answered what."""
+        return {r.node: r.payload for _, r in self.replies if isinstance(r, QueryAnswer)}
 
 
 class World:
@@ -100,7 +123,7 @@ class World:
         pool: str = "",
         keyring: Keyring | None = None,
         admit: Callable[..., str | None] | None = None,
-        memory: Memory | None = None,
+        disk: Disk | None = None,
         **settings: Any,
     ) -> Host:
         """Start a node on a machine of its own.
@@ -112,13 +135,14 @@ class World:
             pool: members of different pools must never see each other.
             keyring: its keys; each node needs a keyring of its own.
             admit: who may be a member.
-            memory: what an earlier process of that name knew.
+            disk: keeps its snapshot, and has that of an earlier process.
             settings: on top of the world's.
         """
         ip = ip or self.new_address()
         self._lives[name] += 1
         life = self._lives[name]
         rng = random.Random(f"{self.seed} {name} {life}")
+        snapshot = disk.open() if disk is not None else None
         node = Node(
             self.profile(name, **(self.settings | settings)),
             parse_ip(ip),
@@ -128,11 +152,12 @@ class World:
             now=self.now,
             keyring=keyring,
             admit=admit,
+            snapshot=snapshot,
         )
-        if memory is not None:
-            memory.restore(node)
         host = Host(node, (ip, port), life, pool)
-        host.memory = memory
+        host.disk = disk
+        if snapshot is not None:
+            host.resumed = (snapshot.clock, snapshot.event_clock, snapshot.query_clock)
         self.hosts[name] = host
         self.by_address[host.address] = host
         self.note("start", name, text=f"{ip}:{port} life {life}")
@@ -155,8 +180,10 @@ class World:
         """End a process without a word; with `machine` nothing refuses connections there either."""
         if not host.running:
             return
-        host.memory = Memory.of(host.node)
         host.running = False
+        if host.disk is not None:
+            left = host.node.lifecycle is Lifecycle.LEFT
+            host.disk.close(clean=left, rng=self.rng)
         host.powered = not machine
         host.backlog.clear()
         for connection in list(host.connections):
@@ -173,25 +200,22 @@ class World:
         Args:
             host: the old process, killed if it still runs.
             ip: the new address, or None for the old one.
-            with_memory: as from a snapshot: clocks are kept, and old peers are joined.
+            with_memory: it finds the snapshot of the old one, if that had a disk.
             options: as for `add`.
         """
         self.kill(host)
         if self.by_address.get(host.address) is host:
             del self.by_address[host.address]
-        memory = host.memory if with_memory else None
+        disk = host.disk
+        if disk is not None and not with_memory:
+            disk = type(disk)()
         new = self.add(
             host.name, ip=ip or host.address[0], port=host.address[1], pool=host.pool,
-            memory=memory, **options,
+            disk=disk, **options,
         )  # fmt: skip
         new.skew = host.skew
         new.keep_events = host.keep_events
-        if memory is not None and memory.peers:
-            self.give(new, self._rejoin, new, memory.peers)
         return new
-
-    def _rejoin(self, host: Host, peers: tuple[Address, ...]) -> None:
-        host.node.join(peers[:8], self.time_of(host), ignore_old=False)
 
     def pause(self, host: Host, seconds: float) -> None:
         """Stop a process for a while; what arrives meanwhile waits in its kernel."""
@@ -222,6 +246,18 @@ class World:
             self.watch.fired(host, ltime, name, payload)
         self.drain(host)
         return ltime
+
+    def ask(self, host: Host, name: str, payload: bytes = b"", **question: Any) -> Asked:
+        """Have a node ask a query; returns what comes back."""
+        asked = Asked()
+        asked.collector = host.node.query(
+            Question(name, payload, **question),
+            self.time_of(host),
+            on_reply=lambda reply, _now: asked.replies.append((self.now, reply)),
+            on_closed=lambda _now: asked.closed_at.append(self.now),
+        )
+        self.drain(host)
+        return asked
 
     def leave(self, host: Host) -> None:
         """Have a node leave; its process ends when it is done."""
@@ -336,7 +372,9 @@ class World:
             host.notices += notices
         if self.watch is not None:
             self.watch.drained(host)
-        if node.lifecycle is Lifecycle.LEFT:
+        if host.disk is not None:
+            host.disk.look(self)
+        if node.lifecycle in _ENDED:
             self.kill(host)
             return
         due = node.next_timeout()
@@ -369,17 +407,24 @@ class World:
         if self.trace is not None:
             for event in events:
                 self.note("event", host.name, text=repr(event))
-        if self.watch is not None:
-            for event in events:
+        for event in events:
+            if self.watch is not None:
                 self.watch.told(host, event)
+            if isinstance(event, QueryReceived) and host.answers is not None:
+                answer = host.answers(event)
+                if answer is not None:
+                    host.node.respond(event, answer, self.time_of(host))
+                self.drain(host)
 
-    def _feed(self, host: Host, action: Callable[..., object], *args: Any) -> None:
+    def _feed(self, host: Host, action: Callable[..., object], *args: Any) -> bool:
+        """Give a process its input; tells whether it still runs."""
         if self.watch is None:
             action(*args)
         else:
             self._watched(host, action, *args)
         if host.running:
             self.drain(host)
+        return host.running
 
     def _watched(self, host: Host, action: Callable[..., object], *args: Any) -> None:
         assert self.watch is not None  # noqa: S101 - asked by the caller
@@ -428,8 +473,7 @@ class World:
             action, args = host.backlog.popleft()
             if host.slowness:
                 host.busy_until = self.now + host.slowness
-            self._feed(host, action, *args)
-            if not host.running:
+            if not self._feed(host, action, *args):
                 return
 
     # Packets

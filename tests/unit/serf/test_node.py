@@ -11,7 +11,6 @@ from gossip.errors import ConfigError, LimitError
 from gossip.events import MemberStatus, UserEvent
 from gossip.serf.node import Node
 from gossip.swim.members import NodeInfo, Status
-from gossip.swim.members import Status
 from gossip.wire.messages import Dead, UserMessage
 from gossip.wire.serf import (
     ConflictResponse,

@@ -246,21 +246,31 @@ class LTimes(Checker):
         super().__init__(watch)
         self._held: dict[Host, tuple[int, int, int]] = {}
         self._ended: dict[str, tuple[int, int, int]] = {}
+        self._delivered: dict[Host, int] = defaultdict(int)
 
     def started(self, host: Host) -> None:
-        times = self._times(host)
-        kept = host.resumed or (0, 0, 0)
-        if host.disk is not None and host.disk.sound and any(kept):
-            # The gap makes up for what was not written yet.
-            kept = self._ended.get(host.name, kept)
+        node = host.node
+        clocks = (node.member_clock, node.event_clock, node.query_clock)
+        times = tuple(clock.upcoming for clock in clocks)
+        kept: tuple[int, ...] = host.resumed or (0, 0, 0)
+        if host.disk is not None and host.disk.sound:
+            # The gap makes up for what was not written yet, but for a clock of which nothing was.
+            ended = self._ended.get(host.name, kept)
+            kept = tuple(e if k else 0 for k, e in zip(kept, ended, strict=True))
         # A snapshot's time that is absurdly far ahead is refused, as on the wire, and counted.
-        believed = host.node.config.max_ltime_jump
+        believed = node.config.max_ltime_jump
         if any(now < then <= believed for now, then in zip(times, kept, strict=True)):
             self.violated(f"{host.name} restarts at {times}, having been at {kept}", host.name)
-        self._held[host] = times
+        self._held[host] = self._times(host)
 
     def stopped(self, host: Host) -> None:
-        self._ended[host.name] = self._held.pop(host, (0, 0, 0))
+        member_time, _, query_time = self._held.pop(host, (0, 0, 0))
+        # Of events those count that were delivered: the others are still wanted after a restart.
+        self._ended[host.name] = member_time, self._delivered.pop(host, 0), query_time
+
+    def told(self, host: Host, event: Event) -> None:
+        if isinstance(event, UserEvent):
+            self._delivered[host] = max(self._delivered[host], event.ltime)
 
     def drained(self, host: Host) -> None:
         times, held = self._times(host), self._held.get(host)
@@ -377,7 +387,7 @@ class BoundedAmplification(Checker):
         self._gave: dict[tuple[Host, Address], int] = defaultdict(int)
 
     def packet_read(self, host: Host, data: bytes, source: Address) -> None:
-        if source not in self.world.by_address:
+        if source not in self.world.known_addresses:
             self._got[host, source] += len(data)
 
     def packet_sent(self, host: Host, data: bytes, address: Address, depth: int) -> None:

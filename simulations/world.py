@@ -100,6 +100,8 @@ class World:
         self.hosts: dict[str, Host] = {}
         """The newest process of every name."""
         self.by_address: dict[Address, Host] = {}
+        self.known_addresses: set[Address] = set()
+        """Where somebody lives or has lived; packets from elsewhere come from strangers."""
         self.trace = trace
         self.watch = watch
         self.packets_sent = 0
@@ -160,6 +162,7 @@ class World:
             host.resumed = (snapshot.clock, snapshot.event_clock, snapshot.query_clock)
         self.hosts[name] = host
         self.by_address[host.address] = host
+        self.known_addresses.add(host.address)
         self.note("start", name, text=f"{ip}:{port} life {life}")
         if self.watch is not None:
             self.watch.started(host)

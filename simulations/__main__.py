@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -138,8 +137,8 @@ def finish(results: Sequence[Result], options: argparse.Namespace, *, missing: l
             covered.update(result.covered)
         say_json(
             {
-                "failed": [asdict(r) | {"replay": r.replay} for r in failed],
-                "results": [asdict(r) for r in results],
+                "failed": [r.to_dict() for r in failed],
+                "results": [r.to_dict() for r in results],
                 "covered": covered,
                 "missing": missing,
             }

@@ -61,6 +61,11 @@ class Result:
     """How long the promises of the calm phase took, by invariant."""
     digest: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return found | {"covered": dict(self.covered), "replay": self.replay}
+
     @property
     def replay(self) -> str:
         """The command that does it again."""

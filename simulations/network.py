@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -41,17 +41,6 @@ class Weather:
     """Packets that are held back behind later ones."""
     reorder_delay: float = 0.05
     """For how long those are held back at most."""
-
-
-class Fate(NamedTuple):
-    """What the dice say about one packet, before any fault is applied."""
-
-    latency: float
-    jitter: float
-    loss: float
-    duplicate: float
-    reorder: float
-    held: float
 
 
 class Network:
@@ -107,27 +96,27 @@ class Network:
     def arrivals(self, source: Host, target: Host) -> Sequence[float]:
         """After how many seconds a packet arrives: once, not at all, or twice."""
         dice = self._rng.random
+        spread, tail, lost, twice, late, held = dice(), dice(), dice(), dice(), dice(), dice()
         weather = self.weather
-        fate = Fate(dice(), dice(), dice(), dice(), dice(), dice())
         if (self._cuts or self._udp_cuts) and self._is_cut(source, target):
             self._covered["packets_cut"] += 1
             return ()
         loss = weather.loss
         if source.loss_out or target.loss_in:
             loss = 1 - (1 - loss) * (1 - source.loss_out) * (1 - target.loss_in)
-        if fate.loss < loss:
+        if lost < loss:
             self._covered["packets_lost"] += 1
             return ()
-        delay = weather.latency * (0.5 + fate.latency) + source.delay + target.delay
+        delay = weather.latency * (0.5 + spread) + source.delay + target.delay
         if weather.jitter:
-            delay -= weather.jitter * log(1 - fate.jitter)
+            delay -= weather.jitter * log(1 - tail)
             self._covered["packets_delayed"] += 1
-        if fate.reorder < weather.reorder:
-            delay += weather.reorder_delay * fate.held
+        if late < weather.reorder:
+            delay += weather.reorder_delay * held
             self._covered["packets_reordered"] += 1
-        if fate.duplicate < weather.duplicate:
+        if twice < weather.duplicate:
             self._covered["packets_duplicated"] += 1
-            return (delay, delay + weather.latency * (1 + fate.held))
+            return (delay, delay + weather.latency * (1 + held))
         return (delay,)
 
     def _is_cut(self, source: Host, target: Host) -> bool:

@@ -133,7 +133,7 @@ _SLANDERED = Plan(
     ),
 )  # fmt: skip
 _SLOWLY = Plan(
-    nodes=3, seconds=30, settings={"eager": False, "gossip_interval": 2.0},
+    nodes=3, seconds=30, settings={"eager": False, "max_queue_depth": 4},
     steps=(
         Step(at=10, do="force_leave", nodes="last:1", to="first:1"),
     ),

@@ -85,16 +85,20 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
     Args:
         index: positions of the roster by name.
         rows: the roster's rows.
+        copy: copies one.
     """
 
-    def __init__(self, index: dict[str, int], rows: list[_Row]) -> None:
+    def __init__(
+        self, index: dict[str, int], rows: list[_Row], copy: Callable[[_Row], _Row]
+    ) -> None:
         self._index = index
         self._rows: list[_Row] = rows
         self._values_of = attrgetter(*type(rows[0]).__slots__)
-        self._type: type[_Row] = type(rows[0])
-        self._fields = tuple(type(rows[0]).__slots__)
+        self._copy: Callable[[_Row], _Row] = copy
         self._own: dict[str, _Row] = {}
         self._gone: set[str] = set()
+        self.removed: dict[str, _Row] = {}
+        """The roster's members that were forgotten here, as they were then; they may be back."""
         self._limit = COMPACT_ABOVE
         self._length = len(rows)
 
@@ -131,10 +135,12 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
     def __delitem__(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
+        row: _Row = self.get(name)
         self._own.pop(name, None)
         self._length -= 1
         if name in self._index:
             self._gone.add(name)
+            self.removed.setdefault(name, row)
 
     def __iter__(self) -> Iterator[str]:
         for name in self._index:
@@ -218,11 +224,27 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
         self._own = kept
         self._limit = max(COMPACT_ABOVE, 2 * len(kept))
 
-    def _copy(self, row: _Row) -> _Row:
-        copy: _Row = self._type.__new__(self._type)
-        for field in self._fields:
-            setattr(copy, field, getattr(row, field))
-        return copy
+
+def _copied(row: Record) -> Record:
+    copy = Record.__new__(Record)
+    copy.info = row.info
+    copy.incarnation = row.incarnation
+    copy.former = row.former
+    copy.status = row.status
+    copy.changed_at = row.changed_at
+    copy.in_gossip_ring = row.in_gossip_ring
+    return copy
+
+
+def _copied_member(row: SerfMember) -> SerfMember:
+    copy = SerfMember.__new__(SerfMember)
+    copy.info = row.info
+    copy.status = row.status
+    copy.status_ltime = row.status_ltime
+    copy.gone_at = row.gone_at
+    copy.view = row.view
+    copy.coordinate = row.coordinate
+    return copy
 
 
 class SharedOrder(MutableSequence[Record]):
@@ -270,12 +292,12 @@ class SharedOrder(MutableSequence[Record]):
             entry = self._infos[(index * self._step + self._first) % self._size].name
         if isinstance(entry, Record):
             return entry
-        return self._rows.get(entry)
+        return self._rows.removed.get(entry) or self._rows.get(entry)
 
     def __setitem__(self, index: Any, record: Any) -> None:
         # By name where the name leads back to it: then the copy need not be kept for our sake.
         name = record.info.name
-        held = self._rows.get(name) is record
+        held = name not in self._rows.removed and self._rows.get(name) is record
         self._moved[self._position(index)] = name if held else record
 
     def __delitem__(self, index: Any) -> None:
@@ -305,9 +327,9 @@ def share(node: Node, roster: Roster, rng: Random, *, shortcut: bool) -> None:
     """
     membership, table, own = node.membership, node.membership.table, node.membership.own
     size, name = len(roster.infos), own.info.name
-    rows = SharedRows(roster.index, roster.records)
+    rows = SharedRows(roster.index, roster.records, _copied)
     rows[name] = own
-    members = SharedRows(roster.index, roster.members)
+    members = SharedRows(roster.index, roster.members, _copied_member)
     registered = node.members.get(name)
     assert registered is not None  # noqa: S101 - a node knows itself from its start
     registered.status_ltime = JOIN_LTIME

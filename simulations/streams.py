@@ -81,10 +81,10 @@ class Connection:
     def _reach(self, target: End, arrive: object, args: tuple[object, ...]) -> None:
         """Something arrives at a machine: its process gets it as soon as it runs."""
         assert callable(arrive)  # noqa: S101 - one of the methods below
-        if target.host.running:
+        if arrive == self._arrive_syn:
+            arrive()  # connections are made by the kernel, whatever the process does
+        elif target.host.running:
             self._world.give(target.host, arrive, *args)
-        else:
-            arrive(*args)
 
     def _send_out(self, end: End) -> None:
         """Send what an exchange has to say, and close behind it once it is done."""
@@ -121,16 +121,20 @@ class Connection:
             if host.powered:
                 self._carry(self.far, self.near, self._arrive_refusal)
             return
+        host.connections[self] = None
         self._carry(self.far, self.near, self._arrive_connected)
+        world.give(host, self._accept)
+
+    def _accept(self) -> None:
+        world, host = self._world, self.far.host
         exchange = host.node.accept(self.near.host.address, world.time_of(host))
         if exchange is None:
             world.covered["streams_over_limit"] += 1
-            self.far.closed = True
+            self._close(self.far)
             self._carry(self.far, self.near, self._arrive_reset, self.near)
             return
         self.far.exchange = exchange
         world.opened(exchange)
-        host.connections[self] = None
         self._book_deadline(self.far)
 
     def _arrive_refusal(self) -> None:

@@ -526,6 +526,10 @@ class Node:
             if name not in left:
                 self._receive_intent(JoinIntent(ltime, name), now)
 
+    def _is_alive(self, name: str) -> bool:
+        record = self.membership.table.get(name)
+        return record is not None and record.status is Status.ALIVE
+
     def _is_missing(self, name: str) -> bool:
         return self.members.get(name) is None and isinstance(self.intents.get(name), JoinIntent)
 
@@ -623,6 +627,7 @@ class Node:
     def _reap(self, now: float) -> None:
         self.intents.expire(now)
         self.members.reap(now)
+        self.members.end_stuck_leaves(now, self._is_alive)
         self.membership.dissemination.resize(members=len(self.members))
 
     def _reconnect(self, now: float) -> None:

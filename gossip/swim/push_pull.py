@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gossip.swim.timers import Timer
     from gossip.wire.address import Address
 
-__all__ = ["StateExchange", "verify_versions"]
+__all__ = ["StateExchange", "push_pull_scale", "verify_versions"]
 
 EXCHANGES_PER_JOIN = 8
 """Exchanges that all nodes together begin because a member joined, on average."""
@@ -175,9 +175,7 @@ class StateExchange:
         self.exchange_with_anyone(now)
         membership = self._membership
         nodes = len(membership.table)
-        # Large clusters exchange more rarely (memberlist's pushPullScale).
-        scale = 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
-        self._book(now + membership.config.push_pull_interval * scale)
+        self._book(now + membership.config.push_pull_interval * push_pull_scale(nodes))
 
     def exchange_with_anyone(self, now: float) -> None:
         """Exchange states with a random alive member now."""
@@ -185,6 +183,11 @@ class StateExchange:
         if not membership.leaving:
             for record in membership.table.choose(1, membership.is_reachable):
                 self.dial(record.info.address, now, join=False)
+
+
+def push_pull_scale(nodes: int) -> int:
+    """How much rarer exchanges are in a cluster of so many nodes (memberlist's pushPullScale)."""
+    return 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
 
 
 def verify_versions(remote: Sequence[PushPullNode], local: Iterable[Record]) -> None:

@@ -787,3 +787,35 @@ def test_our_address_may_be_ipv6() -> None:
     )  # fmt: skip
 
     assert node.members.views()[0].addr == "::1"
+
+
+# Leaves that are never undone
+
+
+def test_r22_a_member_that_answers_long_after_its_leave_intent_is_alive_again() -> None:
+    rig = NodeRig()
+    rig.learn("ann")
+    rig.m.prober.stop()
+    # As a push/pull makes it of somebody's list of left members; the join that refutes it ties.
+    rig.hear_serf(LeaveIntent(7, "ann"), JoinIntent(7, "ann"))
+    stuck = rig.status("ann")
+
+    rig.advance(59)
+    before = rig.status("ann")
+    rig.advance(20)
+
+    assert (stuck, before, rig.status("ann")) == (LEAVING, LEAVING, ALIVE)
+
+
+def test_r22_a_member_that_is_suspect_stays_leaving() -> None:
+    rig = NodeRig()
+    rig.learn("ann")
+    rig.m.prober.stop()
+    rig.hear_serf(LeaveIntent(7, "ann"))
+    record = rig.m.table.get("ann")
+    assert record is not None
+    rig.m.table.set_status(record, Status.SUSPECT, rig.now)
+
+    rig.advance(80)
+
+    assert rig.status("ann") is LEAVING

@@ -5,7 +5,7 @@
 VENV   ?= .venv
 PYTHON  = $(VENV)/bin/python
 READY   = $(VENV)/.ready
-N      ?= 5
+DATACENTERS ?= 1
 HTTP_PORT ?= 8500
 BENCH  ?= -n 10
 
@@ -18,13 +18,14 @@ help:  ## This list
 	  printf '  %-8s %s\n' $$name "$$text"; done
 	@echo "examples:"
 	@echo "  make run                    five agents on loopback, HTTP at 127.0.0.1:$(HTTP_PORT), until Ctrl-C"
+	@echo "  make run DATACENTERS=2      two datacenters of one server and two clients, joined over the WAN"
 	@echo "  make run N=3 EXIT=1         three agents, stop by itself, status 0 only if everything was seen"
 	@echo "  make run HTTP_PORT=9500     another port for the first agent's HTTP"
 	@echo "  make test PYTEST='-k cluster -x'"
 	@echo "  make bench BENCH='-n 30 -figures event,burst -format json'"
 
-run: $(READY)  ## Start a cluster of N agents on this machine, join them and follow it (EXIT=1: stop when shown)
-	@$(PYTHON) -m simulations.cluster -n $(N) -http-port $(HTTP_PORT) -keep .run $(if $(EXIT),-exit)
+run: $(READY)  ## Start N agents on this machine, join them and follow them (EXIT=1: stop when shown; DATACENTERS=2)
+	@$(PYTHON) -m simulations.cluster $(if $(N),-n $(N)) -datacenters $(DATACENTERS) -http-port $(HTTP_PORT) -keep .run $(if $(EXIT),-exit)
 
 test: $(READY)  ## Lint, types and all tests
 	$(VENV)/bin/ruff check .

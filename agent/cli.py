@@ -33,9 +33,14 @@ COMMANDS = {
     "info": "Show counters of the agent",
     "join": "Make the agent join other members",
     "keygen": "Make a gossip key",
+    "keyring": "List, change or rotate the gossip keys of the whole cluster",
     "leave": "Make the agent leave its cluster and stop",
     "members": "List the members of the cluster, or follow their changes",
     "monitor": "Follow the log of the agent",
+    "query": "Ask the members with a Serf query",
+    "reachability": "Test whether every live member answers",
+    "reload": "Make the agent read its configuration again",
+    "rtt": "Estimate the round trip time between two nodes",
     "version": "Show the version",
 }
 

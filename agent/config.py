@@ -3,7 +3,8 @@
 `parse` reads a command line and the files it names into an `AgentConfig`, whose attributes are named
 after Consul's configuration keys. Every mistake is reported, with the flag or the file and key it came
 from. `AgentConfig.gossip_config` turns the result into the settings of the LAN pool, with the member
-tags by which Consul 1.8 recognises the agents of its datacenter.
+tags by which Consul 1.8 recognises the agents of its datacenter; `AgentConfig.wan_gossip_config` makes
+those of the WAN pool.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from agent.config_rules import (
     find_warnings,
 )
 from agent.flags import FORMAT, Flag, parse_flags
+from agent.servers import FORWARD_TAG, FORWARD_VERSION
 from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
@@ -34,7 +36,7 @@ __all__ = [
     "Addresses",
     "AgentConfig",
     "AgentConfigError",
-    "GossipLan",
+    "GossipTuning",
     "HttpConfig",
     "Limits",
     "Ports",
@@ -74,9 +76,10 @@ class Ports:
     serf_lan: int = 8301
     """LAN gossip, UDP and TCP; 0 lets the system choose."""
     serf_wan: int = -1
-    """Announced as ``wan_join_port`` by a server; no WAN pool is run, so the default announces none."""
+    """WAN gossip of a server (8302 by default), UDP and TCP; 0 lets the system choose."""
     server: int = 8300
-    """Announced as ``port`` by a server: how Consul recognises one."""
+    """On which a server takes requests that other agents forward, announced as ``port``, which is how
+    Consul recognises a server; 0 lets the system choose."""
     dns: int = -1
     """Reported only; no DNS is served."""
     https: int = -1
@@ -94,8 +97,8 @@ class Addresses:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GossipLan:
-    """Tuning of the LAN pool; every member should use the same values."""
+class GossipTuning:
+    """Tuning of a pool, here with the values of the LAN; every member should use the same."""
 
     gossip_interval: float = 0.2
     """Seconds between gossip ticks; lower spreads news faster and costs packets."""
@@ -109,6 +112,11 @@ class GossipLan:
     """Scales the time that a suspect has to refute; lower detects sooner and errs more often."""
     retransmit_mult: int = 4
     """Scales how often each piece of news is sent; higher survives more loss and costs packets."""
+
+
+WAN_TUNING = GossipTuning(
+    gossip_interval=0.5, gossip_nodes=4, probe_interval=5.0, probe_timeout=3.0, suspicion_mult=6
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +167,8 @@ class AgentConfig:
     """Datacenter, lower case; members of another one are refused."""
     node_id: str = ""
     """UUID of this node; empty takes the one kept in the data directory, or makes one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of this node besides Consul's own; all of them together take at most 512 bytes, encoded."""
     disable_host_node_id: bool = True
     """Node IDs are never derived from the host; False is refused."""
     data_dir: str = ""
@@ -169,6 +179,8 @@ class AgentConfig:
     """IP address for gossip."""
     advertise_addr: str = ""
     """IP address that others are told; empty takes `bind_addr`, or a private address."""
+    advertise_addr_wan: str = ""
+    """The same for the WAN pool; empty takes `advertise_addr`."""
     client_addr: str = "127.0.0.1"
     """IP addresses of the HTTP interface, separated by spaces."""
     addresses: Addresses = field(default_factory=Addresses)
@@ -181,8 +193,18 @@ class AgentConfig:
     """Seconds between those attempts."""
     retry_max: int = 0
     """Attempts before the agent gives up with exit code 1; 0 never gives up."""
+    start_join_wan: tuple[str, ...] = ()
+    """As `start_join`, for a server's WAN pool."""
+    retry_join_wan: tuple[str, ...] = ()
+    """As `retry_join`, for a server's WAN pool."""
+    retry_interval_wan: float = 30.0
+    """As `retry_interval`, for a server's WAN pool."""
+    retry_max_wan: int = 0
+    """As `retry_max`, for a server's WAN pool."""
+    strict_merge: bool = False
+    """Refuse also plain Serf nodes, which have no datacenter, in the LAN pool."""
     rejoin_after_leave: bool = False
-    """Join the members of the snapshot even after a graceful leave."""
+    """Join the members of the last run again even after a graceful leave."""
     encrypt: str = field(default="", repr=False)
     """Base64 of the gossip key; empty sends plain text."""
     encrypt_verify_incoming: bool = True
@@ -199,7 +221,10 @@ class AgentConfig:
     """Stop without leaving on SIGINT (servers: True)."""
     reconnect_timeout: float = 72 * 3600.0
     """A failed member is forgotten after so long; at least 8 hours."""
-    gossip_lan: GossipLan = field(default_factory=GossipLan)
+    reconnect_timeout_wan: float = 72 * 3600.0
+    """The same for the WAN pool."""
+    gossip_lan: GossipTuning = GossipTuning()
+    gossip_wan: GossipTuning = WAN_TUNING
     http_config: HttpConfig = field(default_factory=HttpConfig)
     limits: Limits = field(default_factory=Limits)
     rpc_addr: str = ""
@@ -217,7 +242,7 @@ class AgentConfig:
     enable_debug: bool = False
     """Serve debugging endpoints."""
     disable_coordinates: bool = False
-    """Do not maintain network coordinates."""
+    """Keep no network coordinates: acks are shorter, and round trips cannot be estimated."""
 
     def __post_init__(self) -> None:
         problems = list(find_problems(self))
@@ -236,6 +261,11 @@ class AgentConfig:
         return tuple((self.addresses.http or self.client_addr).split())
 
     @property
+    def runs_wan(self) -> bool:
+        """Whether this agent is in the WAN pool: servers are unless that is turned off."""
+        return self.server and self.ports.serf_wan >= 0
+
+    @property
     def rpc_bind(self) -> tuple[str, int] | Path | None:
         """Where Serf's RPC listens: IP address and port, the path of a socket, or None for nowhere."""
         return decode_rpc_addr(self.rpc_addr) if self.rpc_addr else None
@@ -250,9 +280,40 @@ class AgentConfig:
         """The configured gossip key, if any; a keyring file takes precedence over it."""
         return (decode_key(self.encrypt),) if self.encrypt else ()
 
-    def tags(self, node_id: str) -> dict[str, str]:
-        """The member tags that Consul 1.8 gives such an agent in its LAN pool."""
-        tags = {
+    def snapshot_path(self, pool: str) -> Path | None:
+        """Where the members and clocks of a pool are kept; None when nothing is written to disk.
+
+        Args:
+            pool: ``local`` or ``remote``, which is what Consul calls LAN and WAN here.
+        """
+        if self.dev or not self.data_dir:
+            return None
+        return Path(self.data_dir) / "serf" / f"{pool}.snapshot"
+
+    def keyring_path(self, pool: str) -> Path | None:
+        """Where the gossip keys of a pool are kept; None when they stay in memory.
+
+        A file that exists wins over `encrypt`, as in Consul: it has followed every rotation since.
+
+        Args:
+            pool: ``local`` or ``remote``, which is what Consul calls LAN and WAN here.
+        """
+        if self.dev or not self.data_dir or self.disable_keyring_file:
+            return None
+        return Path(self.data_dir) / "serf" / f"{pool}.keyring"
+
+    def member_tags(
+        self, node_id: str, *, wan_port: int = 0, server_port: int | None = None
+    ) -> dict[str, str]:
+        """The member tags that Consul 1.8 gives such an agent, one of our own, and the configured ones.
+
+        Args:
+            node_id: UUID of this node.
+            wan_port: of its WAN pool, announced in the LAN pool; 0 announces none.
+            server_port: the port that the system chose, for a server whose configured one is 0. A
+                server without a port is none for others.
+        """
+        tags = dict(self.tags) | {
             "role": "consul" if self.server else "node",
             "dc": self.datacenter,
             "segment": "",
@@ -264,13 +325,15 @@ class AgentConfig:
             "acls": "0",
         }
         if self.server:
-            tags |= {"port": str(self.ports.server), "raft_vsn": "3", "ft_fs": "1"}
+            tags |= {"raft_vsn": "3", "ft_fs": "1"}
+            if (port := server_port or self.ports.server) > 0:
+                tags |= {"port": str(port), FORWARD_TAG: str(FORWARD_VERSION)}
             if self.bootstrap:
                 tags["bootstrap"] = "1"
             if self.bootstrap_expect:
                 tags["expect"] = str(self.bootstrap_expect)
-            if self.ports.serf_wan > 0:
-                tags["wan_join_port"] = str(self.ports.serf_wan)
+            if wan_port:
+                tags["wan_join_port"] = str(wan_port)
         return tags
 
     def gossip_config(
@@ -286,27 +349,51 @@ class AgentConfig:
         Raises:
             ConfigError: a setting given here is out of range.
         """
-        values: dict[str, Any] = {
-            "bind": self.bind_addr,
+        values = self._gossip_values(self.gossip_lan, keys) | {
             "port": self.ports.serf_lan,
             "advertise": self.advertise_addr or None,
-            "tags": self.tags(node_id),
+            "tags": self.member_tags(node_id, wan_port=self.ports.serf_wan if self.runs_wan else 0),
+            "reconnect_timeout": self.reconnect_timeout,
+        }
+        return Config.lan(self.node_name, **(values | settings))
+
+    def wan_gossip_config(
+        self, node_id: str, *, keys: Sequence[bytes] | None = None, **settings: Any
+    ) -> Config:
+        """The settings of a server's WAN pool; see `gossip_config`."""
+        values = self._gossip_values(self.gossip_wan, keys) | {
+            "port": self.ports.serf_wan,
+            "advertise": self.advertise_addr_wan or self.advertise_addr or None,
+            "tags": self.member_tags(node_id),
+            "reconnect_timeout": self.reconnect_timeout_wan,
+        }
+        return Config.wan(f"{self.node_name}.{self.datacenter}", **(values | settings))
+
+    def _gossip_values(self, tuning: GossipTuning, keys: Sequence[bytes] | None) -> dict[str, Any]:
+        """What is said alike in both pools."""
+        values: dict[str, Any] = {
+            "bind": self.bind_addr,
             "keys": tuple(keys) if keys is not None else self.gossip_keys,
             "verify_incoming": self.encrypt_verify_incoming,
             "verify_outgoing": self.encrypt_verify_outgoing,
-            "reconnect_timeout": self.reconnect_timeout,
+            "rejoin_after_leave": self.rejoin_after_leave,
+            "coordinates": not self.disable_coordinates,
             "leave_propagate_delay": 3.0,
             "dead_node_reclaim_time": 30.0,
             "protocol_version": 4,
             "min_queue_depth": 4096,
             "resolve_name_conflicts": False,
         }
-        values |= {f.name: getattr(self.gossip_lan, f.name) for f in fields(GossipLan)}
-        return Config.lan(self.node_name, **(values | settings))
+        return values | {f.name: getattr(tuning, f.name) for f in fields(tuning)}
 
-    def warnings(self) -> list[str]:
-        """What is allowed and yet worth a line in the log, a sentence each."""
-        return list(find_warnings(self))
+    def warnings(self, *, encrypted: bool | None = None) -> list[str]:
+        """What is allowed and yet worth a line in the log, a sentence each.
+
+        Args:
+            encrypted: whether the LAN pool has a key, which may come from its keyring file; None goes
+                by `encrypt` alone.
+        """
+        return list(find_warnings(self, bool(self.encrypt) if encrypted is None else encrypted))
 
 
 def parse(argv: Sequence[str]) -> AgentConfig:
@@ -362,33 +449,41 @@ def _build(given: Mapping[str, Any]) -> AgentConfig:
         "leave_on_terminate": not server,
         "skip_leave_on_interrupt": server,
     }
+    if server:
+        values["ports.serf_wan"] = 8302
     if dev:
         values |= {
             "bind_addr": "127.0.0.1",
             "log_level": "DEBUG",
             "enable_debug": True,
             "disable_keyring_file": True,
-            "gossip_lan.probe_interval": 0.1,
-            "gossip_lan.probe_timeout": 0.1,
-            "gossip_lan.gossip_interval": 0.1,
-            "gossip_lan.suspicion_mult": 3,
         }
+        for pool in ("gossip_lan", "gossip_wan"):
+            values |= {
+                f"{pool}.probe_interval": 0.1,
+                f"{pool}.probe_timeout": 0.1,
+                f"{pool}.gossip_interval": 0.1,
+                f"{pool}.gossip_nodes": 3,
+                f"{pool}.suspicion_mult": 3,
+            }
     values |= given
     if dev:
         values["data_dir"] = ""
     if not values["node_name"]:
         values["node_name"] = socket.gethostname()
-    nested: dict[str, type[Any]] = {
-        "addresses": Addresses,
-        "ports": Ports,
-        "gossip_lan": GossipLan,
-        "http_config": HttpConfig,
-        "limits": Limits,
+    nested: dict[str, Any] = {
+        "addresses": Addresses(),
+        "ports": Ports(),
+        "gossip_lan": GossipTuning(),
+        "gossip_wan": WAN_TUNING,
+        "http_config": HttpConfig(),
+        "limits": Limits(),
     }
     top = {key: value for key, value in values.items() if "." not in key}
-    for block, kind in nested.items():
+    for block, defaults in nested.items():
         prefix = f"{block}."
-        top[block] = kind(
-            **{k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+        top[block] = replace(
+            defaults,
+            **{k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)},
         )
     return AgentConfig(**top)

@@ -19,6 +19,7 @@ from agent.durations import format_duration
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
+from gossip.serf.tags import encode_own_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,34 @@ LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
 MISSING_DATA_DIR = ("data_dir", "is required unless -dev is given")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+RESERVED_TAGS = frozenset(
+    [
+        "acls",
+        "bootstrap",
+        "build",
+        "dc",
+        "expect",
+        "ft_fs",
+        "ft_si",
+        "gapi",
+        "grpc_port",
+        "grpc_tls_port",
+        "id",
+        "nonvoter",
+        "port",
+        "raft_vsn",
+        "rc_tm",
+        "read_replica",
+        "role",
+        "segment",
+        "use_tls",
+        "vsn",
+        "vsn_max",
+        "vsn_min",
+        "wan_join_port",
+    ]
+)
+"""Tags that agents, ours and Consul's, give themselves and read in one another."""
 _NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -83,11 +112,9 @@ def _own_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
             yield "encrypt", str(error)
     if config.log_level not in LOG_LEVELS:
         yield "log_level", f'"{config.log_level}" is not one of {", ".join(LOG_LEVELS)}'
-    if config.reconnect_timeout < MIN_RECONNECT_TIMEOUT:
-        yield (
-            "reconnect_timeout",
-            f"{format_duration(config.reconnect_timeout)} is below the minimum of 8h0m0s",
-        )
+    for key in ("reconnect_timeout", "reconnect_timeout_wan"):
+        if (timeout := getattr(config, key)) < MIN_RECONNECT_TIMEOUT:
+            yield key, f"{format_duration(timeout)} is below the minimum of 8h0m0s"
 
 
 def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -114,14 +141,30 @@ def _identity_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         yield "data_dir", f'"{config.data_dir}" is not a directory'
 
 
+def _tag_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    for name, value in config.tags.items():
+        if name in RESERVED_TAGS:
+            yield "tags", f'"{name}" is a tag that the agent sets itself'
+        elif not name or not name.isprintable() or not value.isprintable():
+            yield "tags", f"{name!r} or its value is empty or has control characters"
+    # With ports of the largest size, because some are known only when the agent runs.
+    tags = config.member_tags(_NO_NODE_ID, wan_port=65535, server_port=65535)
+    try:
+        encode_own_tags(tags)
+    except ConfigError as error:
+        yield "tags", str(error)
+
+
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     if not _is_ip(config.bind_addr):
         yield "bind_addr", f'"{config.bind_addr}" is not an IP address'
-    if config.advertise_addr:
-        if not _is_ip(config.advertise_addr):
-            yield "advertise_addr", f'"{config.advertise_addr}" is not an IP address'
-        elif (ip := ipaddress.ip_address(config.advertise_addr)).is_unspecified or ip.is_multicast:
-            yield "advertise_addr", f'"{config.advertise_addr}" is not an address of one host'
+    for key in ("advertise_addr", "advertise_addr_wan"):
+        if not (text := getattr(config, key)):
+            continue
+        if not _is_ip(text):
+            yield key, f'"{text}" is not an IP address'
+        elif (ip := ipaddress.ip_address(text)).is_unspecified or ip.is_multicast:
+            yield key, f'"{text}" is not an address of one host'
     for key, text in (
         ("client_addr", config.client_addr),
         ("addresses.http", config.addresses.http),
@@ -139,12 +182,24 @@ def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         low = 0 if f.name == "serf_lan" else -1
         if not low <= port <= 65535:
             yield f"ports.{f.name}", f"{port} is not a port from {low} to 65535"
-    if config.ports.http == config.ports.serf_lan > 0 and any(
+    shares_an_address = any(
         bind == config.bind_addr or bind in _UNSPECIFIED or config.bind_addr in _UNSPECIFIED
         for bind in config.http_binds
         if not bind.startswith("unix://")
-    ):
-        yield "ports.http", f"{config.ports.http} is the gossip port (ports.serf_lan) already"
+    )
+    ports = config.ports
+    gossip = {"ports.serf_lan": ports.serf_lan}
+    if config.runs_wan:
+        if ports.serf_wan == ports.serf_lan > 0:
+            yield "ports.serf_wan", f"{ports.serf_wan} is the port of ports.serf_lan already"
+        gossip["ports.serf_wan"] = ports.serf_wan
+    for key, port in gossip.items():
+        if ports.http == port > 0 and shares_an_address:
+            yield "ports.http", f"{port} is the gossip port ({key}) already"
+        if config.server and ports.server == port > 0:
+            yield "ports.server", f"{port} is the gossip port ({key}) already"
+    if config.server and ports.server == ports.http > 0 and shares_an_address:
+        yield "ports.server", f"{ports.server} is the HTTP port (ports.http) already"
 
 
 def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -159,18 +214,23 @@ def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
             yield "bootstrap_expect", "excludes bootstrap"
         if config.dev:
             yield "bootstrap_expect", "is not allowed in development mode"
+    if config.server and not config.runs_wan and config.node_name.endswith(f".{config.datacenter}"):
+        yield "node_name", f'"{config.node_name}" is what a server is called in the WAN pool'
     if not PROTOCOL_MIN <= config.protocol <= PROTOCOL_MAX:
         yield "protocol", f"{config.protocol} is not between {PROTOCOL_MIN} and {PROTOCOL_MAX}"
 
 
 def _join_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
-    for key in ("start_join", "retry_join"):
-        if any(not address.strip() for address in getattr(config, key)):
-            yield key, "an address is empty"
-    if config.retry_interval <= 0:
-        yield "retry_interval", f"{format_duration(config.retry_interval)} is not above 0s"
-    if config.retry_max < 0:
-        yield "retry_max", f"{config.retry_max} is below 0"
+    for pool in ("", "_wan"):
+        for key in (f"start_join{pool}", f"retry_join{pool}"):
+            if any(not address.strip() for address in getattr(config, key)):
+                yield key, "an address is empty"
+            if pool and getattr(config, key) and not config.runs_wan:
+                yield key, "needs a WAN pool: server, and ports.serf_wan not -1"
+        if (interval := getattr(config, f"retry_interval{pool}")) <= 0:
+            yield f"retry_interval{pool}", f"{format_duration(interval)} is not above 0s"
+        if (maximum := getattr(config, f"retry_max{pool}")) < 0:
+            yield f"retry_max{pool}", f"{maximum} is below 0"
 
 
 def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -209,24 +269,30 @@ def _rpc_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 
 def _pool_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     """What the gossip layer refuses, under the key that the value came from."""
-    try:
-        config.gossip_config(config.node_id or _NO_NODE_ID)
-    except ConfigError as error:
-        text = str(error)
-        name = text.partition(" ")[0]
-        if name in {f.name for f in fields(config.gossip_lan)}:
-            yield f"gossip_lan.{name}", text
-        elif name == "verify_incoming":
-            yield "encrypt_verify_incoming", "needs encrypt_verify_outgoing"
-        elif name == "name":
-            yield "node_name", text
-        else:
-            yield name, text
+    pools = {"gossip_lan": config.gossip_config}
+    if config.runs_wan:
+        pools["gossip_wan"] = config.wan_gossip_config
+    for block, make in pools.items():
+        try:
+            make(config.node_id or _NO_NODE_ID)
+        except ConfigError as error:
+            yield _pool_problem(config, block, str(error))
+            return
 
 
-def find_warnings(config: AgentConfig) -> Iterator[str]:
+def _pool_problem(config: AgentConfig, block: str, text: str) -> tuple[str, str]:
+    """The key behind what the gossip layer says."""
+    name = text.partition(" ")[0]
+    if name in {f.name for f in fields(config.gossip_lan)}:
+        return f"{block}.{name}", text
+    if name == "verify_incoming":
+        return "encrypt_verify_incoming", "needs encrypt_verify_outgoing"
+    return "node_name" if name == "name" else name, text
+
+
+def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noqa: FBT001 - a fact
     """What is allowed and yet worth a line in the log, a sentence each."""
-    if not config.encrypt and not _stays_private(config.advertise_addr or config.bind_addr):
+    if not encrypted and not _stays_private(config.advertise_addr or config.bind_addr):
         yield (
             "gossip is not encrypted and may be reachable from outside: "
             "set encrypt on every member (`gossip keygen` makes a key)"
@@ -236,7 +302,7 @@ def find_warnings(config: AgentConfig) -> Iterator[str]:
             yield f"{key} is off: plain text is accepted or sent; turn it on when all members have the key"
     if not re.fullmatch(r"[A-Za-z0-9-]+", config.node_name):
         yield f"node name {config.node_name!r} has characters that DNS names do not have"
-    for name in ("dns", "https", "rpc", "serf_wan"):
+    for name in ("dns", "https", "rpc"):
         if getattr(config.ports, name) > 0:
             yield f"ports.{name} is set, and this agent does not serve it"
     if config.rpc_addr and _is_exposed(decode_rpc_addr(config.rpc_addr)):
@@ -246,6 +312,7 @@ def find_warnings(config: AgentConfig) -> Iterator[str]:
 
 
 _RULES = (
+    _tag_problems,
     _identity_problems,
     _address_problems,
     _port_problems,

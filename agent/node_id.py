@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError
+from gossip.files import write_private
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -49,16 +49,8 @@ def ensure_node_id(config: AgentConfig) -> str:
 
 def _create(path: Path) -> str:
     node_id = str(uuid.uuid4())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(node_id)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_private(path, node_id.encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     return node_id

@@ -28,14 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.config import AgentConfig
+    from agent.forward.listener import ForwardListener
     from agent.rpc.server import RpcServer
 
 __all__ = ["banner", "run"]
 
 log = logging.getLogger(__name__)
 
-LEAVE_TIMEOUT = 15.0
-"""Seconds for a graceful leave, which takes the broadcast timeout and the propagate delay at most."""
+LEAVE_TIMEOUT = 20.0
+"""Seconds for a graceful leave: of each pool it takes the broadcast timeout and the propagate delay at
+most, 8 seconds together."""
 LOCK_FILE = "agent.lock"
 
 
@@ -83,7 +85,10 @@ class _Process:
         self._reload = reload
         self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
+        self._forward: ForwardListener | None = None
         self._rpc = _rpc_server(self._agent)
+        if reload is not None:
+            self._agent.reloader = self._read_again
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -96,6 +101,8 @@ class _Process:
             return await self._wait()
         finally:
             await self._http.close()
+            if self._forward is not None:
+                await self._forward.close()
             if self._rpc is not None:
                 await self._rpc.close()
             await self._agent.stop()
@@ -103,12 +110,14 @@ class _Process:
                 loop.remove_signal_handler(number)
 
     async def _start(self) -> None:
-        for warning in self._config.warnings():
-            log.warning("%s", warning)
         try:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
+        for warning in self._config.warnings(encrypted=self._agent.encrypted):
+            log.warning("%s", warning)
+        if self._config.server and self._config.ports.server >= 0:
+            await self._take_forwarded()
         try:
             await self._http.start()
         except OSError as error:
@@ -122,6 +131,15 @@ class _Process:
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
 
+    async def _take_forwarded(self) -> None:
+        from agent.forward.listener import ForwardListener  # noqa: PLC0415 - only servers
+
+        self._forward = ForwardListener(self._agent)
+        try:
+            await self._forward.start()
+        except OSError as error:
+            raise ConfigError(f"cannot bind the server address (ports.server): {error}") from error
+
     async def _wait(self) -> int:
         """Until a signal or the agent itself ends the run."""
         while True:
@@ -130,7 +148,7 @@ class _Process:
                 return self._agent.finished.result()
             log.info("caught signal=%s", number.name)
             if number is signal.SIGHUP:
-                self._read_again()
+                await self._on_hangup()
             elif self._leaves_on(number):
                 return await self._leave()
             else:
@@ -169,18 +187,26 @@ class _Process:
             await asyncio.gather(leaving, return_exceptions=True)
         return self._agent.finished.result()
 
-    def _read_again(self) -> None:
-        """Take over what can change while the agent runs: the log level."""
-        if self._reload is None:
-            log.warning("there is no configuration to read again")
-            return
+    async def _on_hangup(self) -> None:
         try:
-            config = self._reload()
-            self._handler.set_level(config.log_level)
-        except (GossipError, ValueError) as error:
+            await self._agent.reload()
+        except GossipError as error:
             log.error("configuration not read again error=%s", Value(error))
-            return
+
+    async def _read_again(self) -> None:
+        """Take over what can change while the agent runs.
+
+        Raises:
+            GossipError: the configuration has mistakes; nothing was changed.
+        """
+        assert self._reload is not None  # noqa: S101 - or the agent has no reloader
+        config = await asyncio.to_thread(self._reload)
+        restart = await self._agent.apply(config)
+        self._handler.set_level(config.log_level)
+        self._http.apply_rules()
         log.info("configuration read again log_level=%s", config.log_level)
+        if restart:
+            log.warning("settings that need a restart were changed keys=%s", ",".join(restart))
 
 
 def _rpc_server(agent: Agent) -> RpcServer | None:
@@ -196,7 +222,7 @@ def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
     config = agent.config
     member = agent.cluster.local_member()
     port = http[0][1] if http else -1
-    encrypt = "true" if config.encrypt else "false"
+    encrypt = "true" if agent.encrypted else "false"
     server = "true" if config.server else "false"
     bootstrap = "true" if config.bootstrap else "false"
     rows = {
@@ -206,7 +232,7 @@ def banner(agent: Agent, http: list[tuple[str, int]]) -> list[str]:
         "Datacenter": config.datacenter,
         "Server": f"{server} (bootstrap: {bootstrap})",
         "Client Addr": f"{' '.join(config.http_binds) or 'none'} (HTTP: {port}, HTTPS: -1, DNS: -1)",
-        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {config.ports.serf_wan})",
+        "Cluster Addr": f"{member.addr} (LAN: {member.port}, WAN: {agent.wan_port})",
         "Encrypt": f"Gossip: {encrypt}, TLS-Outgoing: false, TLS-Incoming: false",
     }
     lines = [f"{key:>18}: {value}" for key, value in rows.items()]

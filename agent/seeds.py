@@ -7,7 +7,8 @@
 
 Serf forgets failed members after a day or three, and then two halves of a pool that were cut from each
 other for longer would stay two pools. So the seeds that are not among the alive members are tried for
-as long as the agent runs: rarely while there is company, soon and then ever more rarely without any.
+as long as the agent runs: rarely while there is company, soon and then ever more rarely without any. The members
+that a snapshot remembers are no seeds: the node itself looks for those, see `gossip.serf.rejoin`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from typing import TYPE_CHECKING
 from agent.logs import Value
 from gossip.errors import ConfigError, JoinError
 from gossip.events import MemberStatus
-from gossip.wire.address import join_host_port, parse_seed
+from gossip.resolve import resolve
+from gossip.wire.address import plain_ip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gossip.aio import Cluster
+    from gossip.wire.address import Address
 
 __all__ = ["Seeds"]
-
-log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 60.0
 """Seconds between looks whether a seed is missing from the pool."""
@@ -43,6 +44,7 @@ class Seeds:
     Args:
         cluster: joins.
         addresses: the seeds, as `Cluster.join` takes them.
+        log: of the pool.
         retry_interval: seconds between attempts until the first success.
         retry_max: attempts until then; 0 sets no bound.
     """
@@ -52,11 +54,13 @@ class Seeds:
         cluster: Cluster,
         addresses: Sequence[str],
         *,
+        log: logging.Logger,
         retry_interval: float = 30.0,
         retry_max: int = 0,
     ) -> None:
         self._cluster = cluster
-        self._addresses = addresses
+        self.addresses = addresses
+        self._log = log
         self._retry_interval = retry_interval
         self._retry_max = retry_max
         self._pause = FIRST_PAUSE
@@ -64,9 +68,10 @@ class Seeds:
 
     @property
     def isolated(self) -> bool:
-        """No other member is alive, and some should be: seeds do not answer, or members failed."""
+        """No other member is alive, and some should be: seeds or those of the last run, or failed ones."""
         return self._alone() and (
             self._seeking
+            or self._cluster.rejoining
             or any(member.status is MemberStatus.FAILED for member in self._cluster.members())
         )
 
@@ -79,12 +84,12 @@ class Seeds:
                 count = await self._cluster.join(addresses)
             except JoinError as error:
                 self._seeking = True
-                log.warning("join failed attempt=%d error=%s", attempt, Value(error))
+                self._log.warning("join failed attempt=%d error=%s", attempt, Value(error))
             else:
-                log.info("joined nodes=%d attempt=%d", count, attempt)
+                self._log.info("joined nodes=%d attempt=%d", count, attempt)
                 return True
             if self._retry_max and attempt >= self._retry_max:
-                log.error("giving up to join attempts=%d", attempt)
+                self._log.error("giving up to join attempts=%d", attempt)
                 return False
             await asyncio.sleep(self._retry_interval)
 
@@ -117,31 +122,30 @@ class Seeds:
     async def _try(self, seeds: list[str]) -> None:
         alone = self._alone()
         if alone:
-            log.warning("no other member is alive, trying seeds=%s", ",".join(seeds))
+            self._log.warning("no other member is alive, trying seeds=%s", ",".join(seeds))
         try:
             count = await self._cluster.join(seeds)
         except JoinError as error:
             level = logging.WARNING if alone else logging.DEBUG
-            log.log(level, "seeds do not answer error=%s", Value(error))
+            self._log.log(level, "seeds do not answer error=%s", Value(error))
         else:
-            log.info("joined through seeds nodes=%d", count)
+            self._log.info("joined through seeds nodes=%d", count)
 
     async def _missing(self) -> list[str]:
         """The seeds of which no address belongs to an alive member, ourselves included."""
         known = {
-            join_host_port(member.addr, member.port)
+            (member.addr, member.port)
             for member in self._cluster.members()
             if member.status is MemberStatus.ALIVE
         }
-        return [seed for seed in self._addresses if not known & await self._resolve(seed)]
+        return [seed for seed in self.addresses if not known & await self._resolve(seed)]
 
-    async def _resolve(self, seed: str) -> set[str]:
+    async def _resolve(self, seed: str) -> set[Address]:
         try:
-            _, host, port = parse_seed(seed, self._cluster.local_address[1])
-            found = await asyncio.get_running_loop().getaddrinfo(host, port)
+            found = await resolve(seed, self._cluster.local_address[1])
         except (ConfigError, OSError):
             return set()
-        return {join_host_port(str(info[4][0]), port) for info in found}
+        return {(plain_ip(ip), port) for ip, port in found}
 
     def _alone(self) -> bool:
         return not any(

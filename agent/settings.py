@@ -33,7 +33,7 @@ class Kind(Enum):
     TEXT = auto()
     DURATION = auto()
     TEXTS = auto()
-    HEADERS = auto()
+    MAP = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Setting:
             self.flag,
             self.text,
             value="" if self.kind is Kind.BOOL else self.value,
-            many=self.kind is Kind.TEXTS,
+            many=self.kind in {Kind.TEXTS, Kind.MAP},
             integer=self.kind is Kind.INT,
             secret=self.secret,
             aliases=self.aliases,
@@ -65,6 +65,18 @@ class Setting:
 
 def _ip(text: str) -> str:
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
+def _gossip(block: str) -> tuple[Setting, ...]:
+    """The tuning of one pool."""
+    return (
+        Setting(f"{block}.gossip_interval", Kind.DURATION),
+        Setting(f"{block}.gossip_nodes", Kind.INT),
+        Setting(f"{block}.probe_interval", Kind.DURATION),
+        Setting(f"{block}.probe_timeout", Kind.DURATION),
+        Setting(f"{block}.suspicion_mult", Kind.INT),
+        Setting(f"{block}.retransmit_mult", Kind.INT),
+    )
 
 
 # fmt: off
@@ -77,16 +89,18 @@ _ALL = (
     Setting("node_name", Kind.TEXT, "node", "Name of this node, unique in its datacenter (default: the host name).", "name"),
     Setting("node_id", Kind.TEXT, "node-id", "UUID of this node (default: a random one, kept in the data directory).", "uuid", normalise=str.lower),
     Setting("disable_host_node_id", Kind.BOOL, "disable-host-node-id", "Node IDs are random and never derived from the host: only true is accepted."),
+    Setting("tags", Kind.MAP, "tag", "Tag of this node that every member sees, besides Consul's own.", "name=value"),
     Setting("data_dir", Kind.TEXT, "data-dir", "Directory for the state of this agent; required unless -dev is given.", "path"),
     Setting("pid_file", Kind.TEXT, "pid-file", "File to which the process id is written.", "path"),
     Setting("bind_addr", Kind.TEXT, "bind", "IP address for gossip, UDP and TCP (default 0.0.0.0).", "ip", normalise=_ip),
     Setting("advertise_addr", Kind.TEXT, "advertise", "IP address that other members are told (default: -bind, or a private address).", "ip", normalise=_ip),
+    Setting("advertise_addr_wan", Kind.TEXT, "advertise-wan", "IP address that members of the WAN pool are told (default: -advertise).", "ip", normalise=_ip),
     Setting("client_addr", Kind.TEXT, "client", "IP addresses for the HTTP interface, separated by spaces (default 127.0.0.1).", "ip"),
     Setting("addresses.http", Kind.TEXT),
     Setting("ports.http", Kind.INT, "http-port", "Port of the HTTP interface; -1 turns it off, 0 lets the system choose (default 8500).", "port"),
     Setting("ports.serf_lan", Kind.INT, "serf-lan-port", "Port for gossip; 0 lets the system choose (default 8301).", "port"),
-    Setting("ports.serf_wan", Kind.INT, "serf-wan-port", "Port announced for a WAN pool, which this agent does not run (default -1: none).", "port"),
-    Setting("ports.server", Kind.INT, "server-port", "Port announced for server RPC (default 8300).", "port"),
+    Setting("ports.serf_wan", Kind.INT, "serf-wan-port", "Port for gossip among servers of all datacenters; -1 turns it off, 0 lets the system choose (default 8302 on servers).", "port"),
+    Setting("ports.server", Kind.INT, "server-port", "Port on which a server takes requests that other agents forward; -1 turns it off, 0 lets the system choose (default 8300).", "port"),
     Setting("ports.dns", Kind.INT),
     Setting("ports.https", Kind.INT),
     Setting("ports.rpc", Kind.INT),
@@ -94,7 +108,13 @@ _ALL = (
     Setting("retry_join", Kind.TEXTS, "retry-join", "Address to join at start, tried again until one answers.", "address"),
     Setting("retry_interval", Kind.DURATION, "retry-interval", "Time between attempts to join (default 30s).", "duration"),
     Setting("retry_max", Kind.INT, "retry-max", "Attempts to join before the agent stops; 0 goes on for ever (default 0).", "count"),
+    Setting("start_join_wan", Kind.TEXTS, "join-wan", "Address of a server to join in the WAN pool at start; the agent stops when none of them answers.", "address"),
+    Setting("retry_join_wan", Kind.TEXTS, "retry-join-wan", "Address of a server to join in the WAN pool at start, tried again until one answers.", "address"),
+    Setting("retry_interval_wan", Kind.DURATION, "retry-interval-wan", "Time between attempts to join the WAN pool (default 30s).", "duration"),
+    Setting("retry_max_wan", Kind.INT, "retry-max-wan", "Attempts to join the WAN pool before the agent stops; 0 goes on for ever (default 0).", "count"),
+    Setting("strict_merge", Kind.BOOL),
     Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Reported only: members are found again through -join and -retry-join."),
+    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Join the members of the last run again even after a graceful leave, which otherwise forgets them."),
     Setting("encrypt", Kind.TEXT, "encrypt", "Gossip key: base64 of 16, 24 or 32 bytes, as `gossip keygen` prints it.", "key", secret=True),
     Setting("encrypt_verify_incoming", Kind.BOOL),
     Setting("encrypt_verify_outgoing", Kind.BOOL),
@@ -103,16 +123,13 @@ _ALL = (
     Setting("leave_on_terminate", Kind.BOOL),
     Setting("skip_leave_on_interrupt", Kind.BOOL),
     Setting("reconnect_timeout", Kind.DURATION),
-    Setting("gossip_lan.gossip_interval", Kind.DURATION),
-    Setting("gossip_lan.gossip_nodes", Kind.INT),
-    Setting("gossip_lan.probe_interval", Kind.DURATION),
-    Setting("gossip_lan.probe_timeout", Kind.DURATION),
-    Setting("gossip_lan.suspicion_mult", Kind.INT),
-    Setting("gossip_lan.retransmit_mult", Kind.INT),
+    Setting("reconnect_timeout_wan", Kind.DURATION),
+    *_gossip("gossip_lan"),
+    *_gossip("gossip_wan"),
     Setting("http_config.allow_write_http_from", Kind.TEXTS, "allow-write-http-from", "Network that may change state over HTTP, besides loopback.", "cidr"),
     Setting("http_config.allow_hosts", Kind.TEXTS, "allow-host", "Name by which clients may reach the HTTP interface, besides localhost and the agent's addresses.", "name"),
     Setting("http_config.block_endpoints", Kind.TEXTS),
-    Setting("http_config.response_headers", Kind.HEADERS),
+    Setting("http_config.response_headers", Kind.MAP),
     Setting("limits.http_max_conns_per_client", Kind.INT),
     Setting("rpc_addr", Kind.TEXT, "rpc-addr", "Where Serf's RPC listens, for the serf command line: IP:port or unix:///path (default: nowhere).", "address"),
     Setting("rpc_auth", Kind.TEXT, "rpc-auth", "Key that clients of Serf's RPC have to know; required unless -rpc-addr is on loopback.", "key", secret=True),
@@ -150,21 +167,21 @@ _SETTLED: Mapping[str, bool] = {
 _CONSUL_ONLY = frozenset({
     "acl", "acl_agent_master_token", "acl_agent_token", "acl_datacenter", "acl_default_policy",
     "acl_down_policy", "acl_master_token", "acl_replication_token", "acl_ttl",
-    "advertise_addr_ipv4", "advertise_addr_ipv6", "advertise_addr_wan",
+    "advertise_addr_ipv4", "advertise_addr_ipv6",
     "advertise_reconnect_timeout", "alt_domain", "audit", "auto_config", "auto_encrypt",
     "autopilot", "ca_file", "ca_path", "cache", "cert_file", "cert_provider", "check",
     "check_output_max_size", "check_update_interval", "checks", "config_entries", "connect",
     "default_query_time", "disable_http_unprintable_char_filter", "discard_check_output",
     "discovery_max_stale", "dns_config", "enable_acl_replication",
-    "enable_agent_tls_for_checks", "enable_central_service_config", "encrypt_old", "gossip_wan",
+    "enable_agent_tls_for_checks", "enable_central_service_config", "encrypt_old",
     "http_api_response_headers", "key_file", "license_path", "log_file", "log_json",
     "log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files", "max_query_time",
     "node_meta", "non_voting_server", "performance", "primary_datacenter", "primary_gateways",
     "raft_protocol", "raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs",
-    "read_replica", "reconnect_timeout_wan", "recursor", "recursors", "retry_interval_wan",
-    "retry_join_wan", "retry_max_wan", "rpc", "segment", "segments", "serf_lan",
+    "read_replica", "recursor", "recursors",
+    "rpc", "segment", "segments", "serf_lan",
     "serf_lan_allowed_cidrs", "serf_wan", "serf_wan_allowed_cidrs", "server_name", "service",
-    "services", "session_ttl_min", "start_join_wan", "statsd_addr", "statsite_addr",
+    "services", "session_ttl_min", "statsd_addr", "statsite_addr",
     "syslog_facility", "telemetry", "tls", "tls_cipher_suites", "tls_min_version",
     "translate_wan_addrs", "ui_config", "ui_dir", "unix_sockets", "use_streaming",
     "verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing",
@@ -269,7 +286,7 @@ class Layers:
             return
         if setting.kind is Kind.TEXTS:
             value = self.values.get(setting.key, ()) + value
-        elif setting.kind is Kind.HEADERS:
+        elif setting.kind is Kind.MAP:
             value = self.values.get(setting.key, {}) | value
         self.values[setting.key] = value
         self.origins[setting.key] = origin
@@ -298,10 +315,12 @@ def _read(setting: Setting, value: Any) -> Any:
             return parse_duration(value)
         case Kind.TEXTS if isinstance(value, list) and all(isinstance(v, str) for v in value):
             return tuple(value)
-        case Kind.HEADERS if isinstance(value, dict) and all(
+        case Kind.MAP if isinstance(value, dict) and all(
             isinstance(v, str) for v in value.values()
         ):
             return dict(value)
+        case Kind.MAP if isinstance(value, list) and all("=" in v for v in value):
+            return dict(v.split("=", 1) for v in value)  # from a flag given once or more
     raise ValueError(f"{shown} is not {_EXPECTED[setting.kind]}")
 
 
@@ -311,7 +330,7 @@ _EXPECTED = {
     Kind.TEXT: "a string",
     Kind.DURATION: 'a duration such as "30s"',
     Kind.TEXTS: "a list of strings",
-    Kind.HEADERS: "an object of strings",
+    Kind.MAP: "an object of strings (as a flag: name=value)",
 }
 
 

@@ -1,39 +1,43 @@
 """The gossip protocol: a member of a Serf pool as a plain asyncio library.
 
-`Cluster` is loaded at its first use, so that the pure parts can be imported without asyncio.
+Every name is loaded at its first use, so that a part can be imported without the rest: the pure ones
+without asyncio, and what only computes without the wire.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gossip.config import Config
-from gossip.errors import (
-    ConfigError,
-    GossipError,
-    JoinError,
-    LimitError,
-    QueryError,
-    WireError,
-)
-from gossip.events import (
-    Event,
-    Gap,
-    Member,
-    MemberFailed,
-    MemberJoined,
-    MemberLeft,
-    MemberReaped,
-    MemberStatus,
-    MemberUpdated,
-    NameConflictLost,
-    QueryAck,
-    QueryAnswer,
-    QueryReceived,
-    UserEvent,
-)
-from gossip.serf.coordinates import Coordinate, distance
-
 if TYPE_CHECKING:
-    from gossip.aio import Cluster, QueryReplies, Subscription
+    from gossip.aio import Cluster
+    from gossip.config import Config
+    from gossip.errors import (
+        ConfigError,
+        GossipError,
+        JoinError,
+        LimitError,
+        QueryError,
+        WireError,
+    )
+    from gossip.events import (
+        Event,
+        Gap,
+        Member,
+        MemberFailed,
+        MemberJoined,
+        MemberLeft,
+        MemberReaped,
+        MemberStatus,
+        MemberUpdated,
+        NameConflictLost,
+        QueryAck,
+        QueryAnswer,
+        QueryReceived,
+        UserEvent,
+    )
+    from gossip.keys import KeyManager, KeyResult, RotationStep
+    from gossip.queries import QueryReplies
+    from gossip.serf.coordinates import Coordinate, distance
+    from gossip.subscriptions import Subscription
 
 __all__ = [
     "Cluster",
@@ -44,6 +48,8 @@ __all__ = [
     "Gap",
     "GossipError",
     "JoinError",
+    "KeyManager",
+    "KeyResult",
     "LimitError",
     "Member",
     "MemberFailed",
@@ -58,16 +64,35 @@ __all__ = [
     "QueryError",
     "QueryReceived",
     "QueryReplies",
+    "RotationStep",
     "Subscription",
     "UserEvent",
     "WireError",
     "distance",
 ]
 
+_HOMES = {
+    "gossip.aio": {"Cluster"},
+    "gossip.config": {"Config"},
+    "gossip.errors": {
+        "ConfigError",
+        "GossipError",
+        "JoinError",
+        "LimitError",
+        "QueryError",
+        "WireError",
+    },
+    "gossip.keys": {"KeyManager", "KeyResult", "RotationStep"},
+    "gossip.queries": {"QueryReplies"},
+    "gossip.serf.coordinates": {"Coordinate", "distance"},
+    "gossip.subscriptions": {"Subscription"},
+}
+"""Where the names come from; all others are from ``gossip.events``."""
+
 
 def __getattr__(name: str) -> Any:
-    if name in {"Cluster", "QueryReplies", "Subscription"}:
-        from gossip import aio  # noqa: PLC0415 - see above
-
-        return getattr(aio, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "gossip.events")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value

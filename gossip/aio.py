@@ -15,7 +15,6 @@ import asyncio
 import logging
 import os
 import random
-import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
@@ -24,27 +23,34 @@ from gossip.changes import Changes
 from gossip.datagrams import Datagrams, Inbox, outbound_ip
 from gossip.errors import ConfigError, GossipError, JoinError
 from gossip.events import Event, Member, MemberStatus, QueryReceived
+from gossip.keyring_file import KeyringFile
+from gossip.keys import KeyManager
 from gossip.queries import QueryHandlers, QueryReplies
+from gossip.resolve import resolve
 from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
+from gossip.snapshot_file import SnapshotWriter
 from gossip.streams import Streams
 from gossip.subscriptions import Subscription
 from gossip.tasks import Tasks
-from gossip.wire.address import join_host_port, parse_ip, parse_seed
+from gossip.wire.address import join_host_port, normal_ip, parse_ip
 from gossip.wire.keyring import Keyring
+from gossip.zones import Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from gossip.config import Config
+    from gossip.events import Admit
     from gossip.queries import QueryHandler
     from gossip.serf.coordinates import Coordinate
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Cluster", "QueryReplies", "Subscription"]
+__all__ = ["Cluster", "Subscription"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +82,11 @@ class Cluster:
 
     Args:
         config: the pool's settings.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
+        snapshot: file that remembers members and clocks, in Serf's format. A node started with it
+            does not deliver again what it has seen, and joins its pool again by itself.
+        keyring_file: keeps the keys over a restart, as Serf's and Consul's do; one that exists wins
+            over the configured keys, else it is made from them. None keeps them in memory only.
         rng: random choices; None seeds one from the system.
     """
 
@@ -84,7 +94,9 @@ class Cluster:
         self,
         config: Config,
         *,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
+        snapshot: Path | None = None,
+        keyring_file: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -92,15 +104,23 @@ class Cluster:
         self._rng = rng or random.Random()
         self._clock = time.monotonic
         self._stats: Counter[str] = Counter()
-        self._datagrams = Datagrams(self._stats)
+        zones = Zones()
+        self._datagrams = Datagrams(self._stats, zones)
         self._inbox = Inbox(self._stats)
-        self._streams = Streams(self._clock, self._accept, self._wake)
+        self._streams = Streams(self._clock, self._accept, self._wake, zones)
+        self._snapshot_path = snapshot
+        self._snapshot: SnapshotWriter | None = None
         self._node: Node | None = None
         self._next_turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._tasks = Tasks(logger)
         self._subscriptions: list[Subscription[Event]] = []
+        self._keyring_file = (
+            KeyringFile(keyring_file, self._clock, self._wake) if keyring_file else None
+        )
+        self.keys = KeyManager(self)
+        """Changes the keys of the whole pool."""
         self._handlers = QueryHandlers(self.respond, self._clock, self._stats)
         self._members_changes = Changes(lambda: self.members_version)
         self._coordinates_changes = Changes(lambda: self.coordinates_version)
@@ -131,11 +151,16 @@ class Cluster:
 
         Raises:
             OSError: the address cannot be bound.
-            ConfigError: an address or a tag is not usable.
+            ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
         """
-        keyring = self._keyring()
         self._ended = asyncio.get_running_loop().create_future()
+        keyring = await self._keyring()
         try:
+            if (path := self._snapshot_path) is not None:  # before anything is sent or received
+                rejoin = self.config.rejoin_after_leave
+                self._snapshot = await SnapshotWriter.open(
+                    path, self._stats, rejoin_after_leave=rejoin
+                )
             port = await self._bind()
             advertise = self.config.advertise or self._own_ip()
             self._node = Node(
@@ -147,6 +172,8 @@ class Cluster:
                 now=self._clock(),
                 keyring=keyring,
                 admit=self._admit,
+                snapshot=self._snapshot.snapshot if self._snapshot else None,
+                save_keys=self._keyring_file.save if self._keyring_file else None,
             )
         except BaseException:
             await self.close()
@@ -164,12 +191,16 @@ class Cluster:
         await self._streams.close()
         await self._tasks.cancel()
         await self._handlers.close()
+        if self._keyring_file is not None:
+            await self._keyring_file.close()
         if self._node is not None:
             self._node.close_queries(self._clock())
         for subscription in list(self._subscriptions):
             subscription.close()
         self._members_changes.close()
         self._coordinates_changes.close()
+        if self._snapshot is not None:
+            await self._snapshot.close()
         for future in (self._left, self._ended):
             if future is not None and not future.done():
                 future.set_result(None)
@@ -203,7 +234,7 @@ class Cluster:
 
         Args:
             addresses: ``host``, ``host:port``, ``[v6]:port`` or ``name/host:port``; every address
-                that a name resolves to is tried.
+                that a name resolves to is tried. A link-local one needs its zone: ``fe80::1%eth0``.
             ignore_old_events: do not deliver the events from before the join.
 
         Returns:
@@ -238,6 +269,8 @@ class Cluster:
         if self._closed:
             return
         self.node.leave(self._clock())
+        if self._snapshot is not None:
+            self._snapshot.sync()
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
         self._wake()
@@ -281,6 +314,8 @@ class Cluster:
             # The wait is for time to pass, not for a condition that somebody could set.
             while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
                 await asyncio.sleep(pause)
+            if self._snapshot is not None:
+                await self._snapshot.reserve()
             ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
         self._wake()
         return ltime
@@ -309,7 +344,10 @@ class Cluster:
 
         Raises:
             LimitError: encoded it is too large, or 256 queries are open; nothing was sent.
+            GossipError: the cluster is closed.
         """
+        if self._closed:
+            raise GossipError("the cluster is closed")
         question = Question(name, payload, nodes, tags, request_ack, relay_factor, timeout)
         replies = QueryReplies(self._stats)
         node = self.node
@@ -362,12 +400,22 @@ class Cluster:
         """Everybody we know, failed and left members included."""
         return self.node.members.views()
 
+    def member(self, name: str) -> Member | None:
+        """Who is known by a name."""
+        members = self.node.members
+        held = members.get(name)
+        return None if held is None else members.view(held)
+
     def local_member(self) -> Member:
         """Ourselves."""
-        members = self.node.members
-        own = members.get(self.config.name)
+        own = self.member(self.config.name)
         assert own is not None  # noqa: S101 - it is added at the start and never reaped
-        return members.view(own)
+        return own
+
+    @property
+    def rejoining(self) -> bool:
+        """Nobody else is alive, and the snapshot knows of members that should be."""
+        return self.node.rejoining
 
     @property
     def members_version(self) -> int:
@@ -408,7 +456,7 @@ class Cluster:
         return await self._coordinates_changes.wait(version)
 
     def subscribe(self, *, limit: int = 1024) -> Subscription[Event]:
-        """Membership changes and user events from now on.
+        """Membership changes, user events and queries from now on.
 
         Args:
             limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.
@@ -432,7 +480,7 @@ class Cluster:
             "intent_queue": len(membership.dissemination.intents),
             "event_queue": len(membership.dissemination.events),
             "query_queue": len(membership.dissemination.queries),
-            "encrypted": "true" if self.config.keys else "false",
+            "encrypted": "true" if node.keyring else "false",
             "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
         }
         counters = sorted((self._stats + node.stats).items())
@@ -440,27 +488,29 @@ class Cluster:
 
     # The driver
 
-    def _keyring(self) -> Keyring | None:
-        if not self.config.keys:
-            return None
-        return Keyring(self.config.keys)
+    async def _keyring(self) -> Keyring | None:
+        keys = self.config.keys
+        if self._keyring_file is not None:
+            keys = await self._keyring_file.open(keys)
+            self.config.replace(keys=keys)  # judges them together with the other settings
+        return Keyring(keys) if keys else None
 
     def _own_ip(self) -> str:
-        bind = self.config.bind
-        if bind not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
-            return bind
-        return outbound_ip(socket.AF_INET6 if bind == "::" else socket.AF_INET)
+        bind = normal_ip(self.config.bind)
+        if bind in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            return outbound_ip(bind)
+        return bind
 
     async def _bind(self) -> int:
         """Take one port number for both TCP and UDP."""
-        config = self.config
+        bind, wanted = normal_ip(self.config.bind), self.config.port
         for attempt in range(PORT_ATTEMPTS):
-            port = await self._streams.listen(config.bind, config.port)
+            port = await self._streams.listen(bind, wanted)
             try:
-                await self._datagrams.open(config.bind, port)
+                await self._datagrams.open(bind, port)
             except OSError:
                 await self._streams.stop_listening()
-                if config.port or attempt == PORT_ATTEMPTS - 1:
+                if wanted or attempt == PORT_ATTEMPTS - 1:
                     raise
             else:
                 break
@@ -472,16 +522,13 @@ class Cluster:
         return self._node.accept(address, self._clock())
 
     async def _resolve(self, addresses: Sequence[str], errors: list[str]) -> list[Address]:
-        loop = asyncio.get_running_loop()
+        default_port = self.config.port or self.local_address[1]
         targets: dict[Address, None] = {}
         for text in addresses:
             try:
-                _, host, port = parse_seed(text, self.config.port or self.local_address[1])
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                targets.update(dict.fromkeys(await resolve(text, default_port)))
             except (ConfigError, OSError) as error:
                 errors.append(f"Failed to resolve {text}: {error}")
-            else:
-                targets.update(dict.fromkeys((str(info[4][0]), port) for info in found))
         return list(targets)[:MAX_RESOLVED]
 
     async def _done(self, exchange: Exchange) -> None:
@@ -530,6 +577,8 @@ class Cluster:
             for exchange in node.take_dials():
                 self._streams.dial(exchange)
             self._publish(node)
+            if self._snapshot is not None:
+                self._snapshot.look()
         except Exception:  # a bug; neither the task that receives nor the timers may end with it
             logger.critical("a turn of the gossip driver failed", exc_info=True)
         if self._inbox:

@@ -32,11 +32,12 @@ class Config:
     name: str
     """Identity in the pool, unique, at most 255 bytes of UTF-8."""
     bind: str = "0.0.0.0"  # noqa: S104 - a cluster member listens to its cluster, as Serf's does
-    """IP address to listen on, UDP and TCP."""
+    """IP address to listen on, UDP and TCP. ``::`` takes IPv4 too; a link-local one needs its zone."""
     port: int = 7946
     """Port for both; 0 lets the system choose one."""
     advertise: str | None = None
-    """IP address that others are told; None takes `bind`, or a private address when that is ``0.0.0.0``."""
+    """IP address that others are told; None takes `bind`, or the address of the way out
+    when that is ``0.0.0.0`` or ``::``."""
     advertise_port: int | None = None
     """Port that others are told; None takes the bound one."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +109,8 @@ class Config:
     """A left member is forgotten after so long."""
     reap_interval: float = 15.0
     """Time between looks for members and intents to forget."""
+    rejoin_after_leave: bool = False
+    """A snapshot's pool is joined again even after a graceful leave; otherwise that ends it."""
     recent_intent_timeout: float = 300.0
     """Intents about members not known yet are kept for so long."""
     event_buffer: int = 512

@@ -24,7 +24,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncio_dgram
 
+from gossip.sockets import bound_socket
+from gossip.wire.address import plain_ip
 from gossip.wire.packet import is_probe_traffic
+from gossip.zones import Zones
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -82,12 +85,15 @@ class Datagrams:
 
     Args:
         stats: counts errors and drops.
+        zones: of link-local addresses; None starts without any.
     """
 
-    def __init__(self, stats: Counter[str]) -> None:
+    def __init__(self, stats: Counter[str], zones: Zones | None = None) -> None:
         self._stats = stats
+        self._zones = zones or Zones()
         self._stream: Any = None  # asyncio-dgram's stubs do not know the server's send
-        self._sockname: tuple[Any, ...] = ()
+        self._ip = ""
+        self._port = 0
         self._family = socket.AF_INET
         self._closed = False
         self._unsent: deque[tuple[bytes, Address]] = deque()
@@ -96,7 +102,7 @@ class Datagrams:
     @property
     def port(self) -> int:
         """The bound port."""
-        return int(self._sockname[1])
+        return self._port
 
     async def open(self, ip: str, port: int) -> None:
         """Bind to an address; port 0 lets the system choose.
@@ -104,15 +110,13 @@ class Datagrams:
         Raises:
             OSError: it cannot be bound.
         """
-        self._family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        sock = bound_socket(socket.SOCK_DGRAM, ip, port)
         try:
-            sock.setblocking(False)  # noqa: FBT003 - the socket module's signature
-            if self._family == socket.AF_INET6 and ip == "::":
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            sock.bind((ip, port))
-            self._sockname = sock.getsockname()
+            self._family = sock.family
+            self._ip, self._port = ip, sock.getsockname()[1]
+            if sock.family == socket.AF_INET6:
+                self._zones.own = sock.getsockname()[3]
             self._stream = await asyncio_dgram.from_socket(sock)
         except BaseException:
             sock.close()
@@ -144,7 +148,7 @@ class Datagrams:
                     await self._reopen()
             except OSError:
                 self._stats["socket_errors"] += 1
-        return [(data, _member_address(*source[:2])) for data, source in received]
+        return [(data, self._zones.member_address(source)) for data, source in received]
 
     def close(self) -> None:
         """Close the socket for good; a pending `receive` returns None."""
@@ -168,6 +172,8 @@ class Datagrams:
     async def _send_one(self, data: bytes, address: Address) -> bool:
         """Send a packet, or count it; waits while the transport is congested."""
         target = _socket_address(self._family, *address)
+        if target is not None and (zone := self._zones.of(address[0])):
+            target = (*target[:3], zone)
         if target is None:
             self._stats["sends_refused"] += 1
             return True
@@ -191,7 +197,7 @@ class Datagrams:
         while not self._closed:
             await asyncio.sleep(REOPEN_DELAYS[min(attempt, len(REOPEN_DELAYS) - 1)])
             try:
-                await self.open(*self._sockname[:2])
+                await self.open(self._ip, self._port)
             except OSError:
                 attempt += 1
             else:
@@ -209,11 +215,6 @@ def _at_once(work: Coroutine[Any, Any, _T]) -> _T | None:
     return None
 
 
-def _member_address(ip: str, port: int) -> Address:
-    """Where a datagram came from; a v4-mapped source is the IPv4 member we know."""
-    return ip.removeprefix("::ffff:") if "." in ip else ip, port
-
-
 @lru_cache(maxsize=4096)
 def _socket_address(family: int, ip: str, port: int) -> tuple[Any, ...] | None:
     """What a socket of this family takes for an address, or None when it must not see it."""
@@ -228,8 +229,19 @@ def _socket_address(family: int, ip: str, port: int) -> tuple[Any, ...] | None:
     return (ip if parsed.version == 6 else f"::ffff:{ip}", port, 0, 0)
 
 
-def outbound_ip(family: int = socket.AF_INET) -> str:
-    """The address that other machines would see us under; loopback when there is no network.
+def outbound_ip(bind: str) -> str:
+    """The address that other machines would see us under when all addresses are bound.
+
+    It is IPv6 for ``::`` and IPv4 for ``0.0.0.0``. A machine that has a network of the other kind only
+    is seen by that, since ``::`` takes both; one without a network has its loopback.
+    """
+    if ":" not in bind:
+        return _routed_ip(socket.AF_INET) or "127.0.0.1"
+    return _routed_ip(socket.AF_INET6) or _routed_ip(socket.AF_INET) or "::1"
+
+
+def _routed_ip(family: int) -> str:
+    """Our address on the way out, or nothing when there is no way.
 
     Nothing is sent: connecting a UDP socket only asks the routing table.
     """
@@ -237,7 +249,6 @@ def outbound_ip(family: int = socket.AF_INET) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((probe, 9))
-            ip = str(sock.getsockname()[0])
         except OSError:
-            ip = "127.0.0.1" if family == socket.AF_INET else "::1"
-    return str(ipaddress.ip_address(ip.partition("%")[0]))
+            return ""
+        return plain_ip(str(sock.getsockname()[0]))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from gossip.wire.serf import UserEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
+    "Admit",
     "Event",
     "Gap",
     "Member",
@@ -146,6 +147,12 @@ class NameConflictLost:
     votes: int
     voters: int
 
+
+Admit: TypeAlias = "Callable[[Sequence[Member]], str | None]"
+"""Tells why some members may not be in the pool, one of them or all together, or None when they may.
+
+It is asked about a single member that gossip brings, and about all those of another pool that are news
+before anything of it is merged (memberlist: merge_delegate.go). A member's status is what is claimed."""
 
 MemberEvent: TypeAlias = MemberJoined | MemberLeft | MemberFailed | MemberUpdated | MemberReaped
 Event: TypeAlias = MemberEvent | UserEvent | QueryReceived | NameConflictLost

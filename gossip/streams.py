@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING
 
+from gossip.sockets import bound_socket
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
+    from gossip.zones import Zones
 
 __all__ = ["Streams"]
 
@@ -31,6 +34,7 @@ class Streams:
         clock: the driver's time.
         accept: a machine for a connection from this address, or None to close it.
         wake: called whenever an exchange was fed.
+        zones: of link-local addresses.
     """
 
     def __init__(
@@ -38,10 +42,12 @@ class Streams:
         clock: Callable[[], float],
         accept: Callable[[Address], Exchange | None],
         wake: Callable[[], None],
+        zones: Zones,
     ) -> None:
         self._clock = clock
         self._accept = accept
         self._wake = wake
+        self._zones = zones
         self._server: asyncio.Server | None = None
         self._tasks = Tasks(logger)
 
@@ -51,8 +57,13 @@ class Streams:
         Raises:
             OSError: the address cannot be bound.
         """
-        self._server = await asyncio.start_server(self._on_connection, bind, port)
-        return int(self._server.sockets[0].getsockname()[1])
+        sock = bound_socket(socket.SOCK_STREAM, bind, port)
+        try:
+            self._server = await asyncio.start_server(self._on_connection, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return int(sock.getsockname()[1])
 
     async def stop_listening(self) -> None:
         """Give the port back."""
@@ -75,7 +86,7 @@ class Streams:
         ip, port = exchange.address
         try:
             async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
-                reader, writer = await asyncio.open_connection(ip, port)
+                reader, writer = await asyncio.open_connection(self._zones.with_zone(ip), port)
         except ConnectionRefusedError:
             exchange.refuse(self._clock())
             self._wake()
@@ -84,11 +95,12 @@ class Streams:
             exchange.fail(str(error) or "timed out", self._clock())
             self._wake()
             return
+        self._zones.member_address(writer.get_extra_info("peername"))  # learns where packets go
         exchange.connected(self._clock())
         await self._converse(exchange, reader, writer)
 
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        exchange = self._accept(writer.get_extra_info("peername")[:2])
+        exchange = self._accept(self._zones.member_address(writer.get_extra_info("peername")))
         if exchange is None:
             writer.transport.abort()
             return

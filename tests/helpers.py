@@ -99,6 +99,7 @@ class Pool:
         self._added += 1
         options: dict[str, Any] = {"admit": settings.pop("admit", None)}
         options["keyring"] = settings.pop("keyring", None)
+        options["snapshot"] = settings.pop("snapshot", None)
         config = Config.lan(name, **(self.settings | settings))
         rng = random.Random(self.rng.random())
         node = Node(
@@ -162,7 +163,10 @@ class Pool:
         self.by_address.pop(host.address, None)
 
     def restart(self, host: Host, *, ip: str | None = None, **settings: Any) -> Host:
-        """A new process of the same name, without any memory, at the same address or another."""
+        """A new process of the same name, at the same address or another.
+
+        It remembers nothing, unless given a `snapshot`.
+        """
         if host.running:
             self.kill(host)
         return self.add(host.name, ip=ip or host.address[0], port=host.address[1], **settings)

@@ -7,10 +7,12 @@ import json
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from agent.agent import Agent
 from agent.config import AgentConfig, HttpConfig, Limits, Ports
+from agent.forward.listener import LIMITS, ForwardListener
 from agent.http.app import HttpServer
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from agent.http.gate import GateLimits
 
-__all__ = ["Answer", "TestAgent", "eventually", "raw_exchange", "running"]
+__all__ = ["WAN", "Answer", "TestAgent", "eventually", "raw_exchange", "running"]
+
+WAN: dict[str, Any] = {"server": True, "ports": Ports(http=0, serf_lan=0, serf_wan=0)}
+"""Settings of a server that is in the WAN pool."""
 
 FAST = {
     "leave_propagate_delay": 0.02,
@@ -59,6 +64,18 @@ class TestAgent:
 
     agent: Agent
     http: HttpServer
+    forward: ForwardListener | None = None
+
+    @property
+    def listener(self) -> ForwardListener:
+        """Of a server."""
+        assert self.forward is not None
+        return self.forward
+
+    @property
+    def server_port(self) -> int:
+        """Where a server takes what is forwarded to it."""
+        return self.listener.addresses[0][1]
 
     @property
     def name(self) -> str:
@@ -71,6 +88,11 @@ class TestAgent:
     @property
     def gossip(self) -> str:
         return "{}:{}".format(*self.agent.cluster.local_address)
+
+    @property
+    def wan_gossip(self) -> str:
+        assert self.agent.wan is not None
+        return "{}:{}".format(*self.agent.wan.cluster.local_address)
 
     async def ask(
         self,
@@ -96,7 +118,7 @@ class TestAgent:
 
 
 def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
-    """A client on loopback with ports of the system's choice; nothing is written to disk."""
+    """A client on loopback with ports of the system's choice."""
     values: dict[str, Any] = {
         "node_name": name,
         "data_dir": "/nonexistent",
@@ -113,20 +135,42 @@ def agent_config(name: str = "one", **settings: Any) -> AgentConfig:
 
 @asynccontextmanager
 async def running(
-    name: str = "one", *, limits: GateLimits | None = None, pool: Any = None, **settings: Any
+    name: str = "one",
+    *,
+    limits: GateLimits | None = None,
+    forward_limits: GateLimits = LIMITS,
+    pool: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[TestAgent]:
-    """An agent with a fast pool and an HTTP listener, stopped at the end of the block."""
-    config = agent_config(name, **settings)
-    node_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-    agent = Agent(config, node_id, pool=config.gossip_config(node_id, **(FAST | (pool or {}))))
-    http = HttpServer(agent, limits=limits)
-    try:
-        await agent.start()
-        await http.start()
-        yield TestAgent(agent, http)
-    finally:
-        await http.close()
-        await agent.stop()
+    """An agent with fast pools and an HTTP listener, stopped at the end of the block.
+
+    A server whose port is 0 also takes what is forwarded to it. Without a `data_dir` of the caller's
+    the agent has one for the time of the block.
+    """
+    with TemporaryDirectory() as folder:
+        config = agent_config(name, **({"data_dir": folder} | settings))
+        node_id = config.node_id or str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        fast = FAST | (pool or {})
+        agent = Agent(
+            config,
+            node_id,
+            pool=config.gossip_config(node_id, **fast),
+            wan_pool=config.wan_gossip_config(node_id, **fast) if config.runs_wan else None,
+        )
+        http = HttpServer(agent, limits=limits)
+        listens = config.server and config.ports.server == 0
+        forward = ForwardListener(agent, limits=forward_limits) if listens else None
+        try:
+            await agent.start()
+            if forward is not None:
+                await forward.start()
+            await http.start()
+            yield TestAgent(agent, http, forward)
+        finally:
+            await http.close()
+            if forward is not None:
+                await forward.close()
+            await agent.stop()
 
 
 async def raw_exchange(port: int, request: bytes, *, seconds: float = 10) -> bytes:

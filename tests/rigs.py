@@ -21,7 +21,9 @@ from gossip.wire.stream import StreamCodec, StreamReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gossip.events import Event, Member, MemberStatus
+    from gossip.events import Admit, Event, MemberStatus
+    from gossip.serf.key_queries import KeyChange
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.exchange import Exchange
     from gossip.swim.members import Record
     from gossip.wire.address import Address
@@ -66,11 +68,14 @@ class Recorder(NullDelegate):
         self.merged: list[tuple[bytes, bool, bool]] = []
         self.rtts: list[tuple[str, float, bytes]] = []
         self.refused: dict[str, str] = {}
+        self.asked: list[list[tuple[str, int]]] = []
         self.state = b""
         self.payload = b""
 
-    def admit(self, info: NodeInfo) -> str | None:
-        return self.refused.get(info.name)
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
+        self.asked.append([(info.name, state) for info, state in newcomers])
+        reasons = (self.refused.get(info.name) for info, _ in newcomers)
+        return next((reason for reason in reasons if reason), None)
 
     def notify_join(self, record: Record, now: float) -> None:
         self.calls.append(("join", record.info.name))
@@ -211,7 +216,10 @@ class NodeRig:
         *,
         seed: int = 1,
         now: float = 100.0,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
+        keys: Sequence[bytes] = (),
+        save_keys: Callable[[KeyChange], None] | None = None,
+        snapshot: Snapshot | None = None,
         **settings: Any,
     ) -> None:
         settings = {"push_pull_interval": 0.0} | settings
@@ -224,7 +232,10 @@ class NodeRig:
             rng=rng,
             new_nonce=lambda: rng.randbytes(12),
             now=self.now,
+            keyring=Keyring(keys) if keys else None,
             admit=admit,
+            save_keys=save_keys,
+            snapshot=snapshot,
         )
         self.m = self.node.membership
         self.stats = self.node.stats

@@ -30,9 +30,8 @@ def commands(start: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith(start)]
 
 
-def test_the_library_example_runs_and_prints_what_it_says(tmp_path: Path) -> None:
-    (program,) = blocks("python")
-
+def output_of(program: str) -> list[str]:
+    """The lines that a program of the README prints."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -41,16 +40,30 @@ def test_the_library_example_runs_and_prints_what_it_says(tmp_path: Path) -> Non
         check=False,
         cwd=ROOT,
     )
-
     assert (done.returncode, done.stderr) == (0, "")
-    joined, fired, members = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_the_library_example_runs_and_prints_what_it_says() -> None:
+    first, _ = blocks("python")
+
+    joined, fired, members = output_of(first)
+
     assert joined.startswith("MemberJoined(member=Member(name='two'")
     assert fired == "UserEvent(ltime=1, name='deploy', payload=b'v2', coalesce=True)"
     assert members == "[('one', 'ALIVE', {}), ('two', 'ALIVE', {'role': 'web'})]"
 
 
+def test_the_query_of_the_readme_is_answered_as_it_says() -> None:
+    _, second = blocks("python")
+
+    printed = output_of(second)
+
+    assert printed == ["QueryAck(node='one')", "QueryAnswer(node='one', payload=b'42')"]
+
+
 def test_the_library_example_is_about_ten_lines_of_work() -> None:
-    (program,) = blocks("python")
+    program, _ = blocks("python")
     body = program.split("async def main() -> None:\n")[1].split("\n\n\n")[0]
 
     assert len([line for line in body.splitlines() if line.strip()]) <= 11
@@ -119,7 +132,12 @@ async def test_the_agents_of_the_readme_find_each_other(tmp_path: Path) -> None:
             "-join": f"-join=127.0.0.1:{ports[1]}",
         }
         start_two = [moved.get(argument.partition("=")[0], argument) for argument in two[1:]]
-        start_one = [*one[1:], f"-http-port={ports[0]}", f"-serf-lan-port={ports[1]}"]
+        start_one = [
+            *one[1:],
+            f"-http-port={ports[0]}",
+            f"-serf-lan-port={ports[1]}",
+            "-server-port=0",
+        ]
         http = ("127.0.0.1", ports[0])
         async with contextlib.AsyncExitStack() as stack:
             await start(stack, "one", start_one, tmp_path)

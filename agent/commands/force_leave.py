@@ -41,6 +41,7 @@ COMMAND = Command(
     ),
     examples=(
         ("gossip force-leave web7", "The machine web7 will not come back."),
+        ("gossip force-leave -wan db1.east", "The same of a server of another datacenter."),
         ("gossip force-leave -prune web7", "Forget it at once."),
     ),
     run=run,

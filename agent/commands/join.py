@@ -45,6 +45,7 @@ COMMAND = Command(
     flags=(Flag("wan", "Join a server to another one in the WAN pool."), *HTTP_FLAGS),
     examples=(
         ("gossip join 10.1.10.12", "Join by one member."),
+        ("gossip join -wan 10.2.10.12", "Make two datacenters known to one another."),
         ("gossip join 10.1.10.12:8301 '[2001:db8::7]:8301'", "Try two members."),
     ),
     run=run,

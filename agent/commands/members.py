@@ -160,6 +160,7 @@ COMMAND = Command(
     examples=(
         ("gossip members", "List everybody."),
         ("gossip members -status='failed|left'", "List those that are gone."),
+        ("gossip members -wan", "List the servers of all datacenters; ask a server for it."),
         ("gossip members -watch -format json", "Follow the changes, one JSON object per line."),
         ("CONSUL_HTTP_ADDR=10.1.10.12:8500 gossip members -detailed", "Ask another agent."),
     ),

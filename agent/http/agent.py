@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.http.coordinate import render_coordinate
 from agent.http.errors import HttpError
 from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from agent.agent import Description
-    from agent.config import AgentConfig
     from agent.log_stream import LogStream
+    from agent.pool import Pool
     from gossip.events import Member
 
 __all__ = ["render_member", "routes"]
@@ -26,8 +27,6 @@ __all__ = ["render_member", "routes"]
 MEMBERS_WAIT = 300.0
 """Default wait of a blocking query on the members, seconds (Consul's for everything but events)."""
 ALL_SEGMENTS = "_all"
-
-NO_WAN = "The WAN pool is not served by this agent"
 
 
 def routes() -> tuple[Route, ...]:
@@ -38,35 +37,40 @@ def routes() -> tuple[Route, ...]:
         Route("/v1/agent/join/", Methods.CONTROL, join),
         Route("/v1/agent/force-leave/", Methods.CONTROL, force_leave),
         Route("/v1/agent/leave", Methods.UPDATE, leave),
+        Route("/v1/agent/reload", Methods.UPDATE, reload),
         Route("/v1/agent/monitor", Methods.READ, monitor),
     )
 
 
 async def members(call: Call) -> Reply:
-    """List the members of the LAN pool; the WAN pool has none.
+    """List the members of the LAN pool, or of the WAN pool, which is empty on those who are not in it.
 
     Unlike Consul's, the answer has an index and takes part in blocking queries.
     """
     query = blocking(call.parameters, default=MEMBERS_WAIT)
+    pool: Pool | None = call.agent.lan
     if call.get("wan"):
         if call.get("segment") not in {"", ALL_SEGMENTS}:
             raise HttpError(400, "Cannot provide a segment with wan=true")
+        pool = call.agent.wan
+    if pool is None:
         return Reply([])
-    found, index = await call.agent.members(index=query.index, wait=query.wait)
+    found, index = await pool.members(index=query.index, wait=query.wait)
     return Reply(
         lambda: [render_member(member) for member in found],
         {"X-Consul-Index": str(index)},
-        version=index,
+        version=(pool.name, index),
     )
 
 
 async def describe(call: Call) -> Reply:
     """Show configuration, membership and statistics; never a secret."""
     description = call.agent.describe()
+    coordinate = description.coordinate
     return Reply(
         {
             "Config": _config(description),
-            "Coord": None,  # as Consul says it where coordinates are off
+            "Coord": None if coordinate is None else render_coordinate(coordinate),
             "Member": render_member(description.member),
             "Stats": _stats(description),
             "Meta": {},
@@ -76,17 +80,18 @@ async def describe(call: Call) -> Reply:
 
 async def join(call: Call) -> Reply:
     """Join the pool of the node at the address."""
-    if call.get("wan"):
-        raise _no_wan(call, "Must be a server to join WAN cluster")
-    await call.agent.join(call.rest)
+    await call.agent.join(call.rest, wan=bool(call.get("wan")))
     return Reply()
 
 
 async def force_leave(call: Call) -> Reply:
-    """Declare that a failed node left; with ``?prune`` it is forgotten. Unknown nodes are no error."""
-    if call.has("wan"):
-        raise _no_wan(call, "Must be a server to force-leave a node from the WAN cluster")
-    await call.agent.force_leave(call.rest, prune=call.has("prune"))
+    """Declare that a failed node left; with ``?prune`` it is forgotten.
+
+    Unknown nodes are no error, as in Consul's first API, unless its later one is asked for.
+    """
+    found = await call.agent.force_leave(call.rest, prune=call.has("prune"), wan=call.has("wan"))
+    if not found and call.agent.config.strict_http_methods:
+        raise HttpError(500, f"agent: No node found with name '{call.rest}'")
     return Reply()
 
 
@@ -114,6 +119,12 @@ async def _watch(
             yield lost(entry, show) if isinstance(entry, Gap) else show(entry)
 
 
+async def reload(call: Call) -> Reply:
+    """Read the configuration again; 500 with every mistake when it cannot be used."""
+    await call.agent.reload()
+    return Reply()
+
+
 def render_member(member: Member) -> dict[str, Any]:
     """A member as Consul shows it."""
     return {
@@ -129,10 +140,6 @@ def render_member(member: Member) -> dict[str, Any]:
         "DelegateMax": member.delegate_max,
         "DelegateCur": member.delegate_cur,
     }
-
-
-def _no_wan(call: Call, refused_client: str) -> HttpError:
-    return HttpError(500, NO_WAN if call.agent.config.server else refused_client)
 
 
 def _config(description: Description) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def _config(description: Description) -> dict[str, Any]:
             "HTTP": description.http_port,
             "RPC": config.ports.rpc,
             "SerfLan": description.member.port,
-            "SerfWan": config.ports.serf_wan,
+            "SerfWan": description.wan_port,
             "Server": config.ports.server,
         },
         "LeaveOnTerm": config.leave_on_terminate,
@@ -194,27 +201,29 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
             "checks": "0",
             "services": "0",
             "isolated": _truth(description.isolated),
-            "warnings": "; ".join(config.warnings()),
+            "warnings": "; ".join(config.warnings(encrypted=description.encrypted)),
         },
         "build": {"revision": REVISION, "version": VERSION, "prerelease": ""},
-        "consul": _consul_stats(config, description.leader, description.member),
+        "consul": _consul_stats(description),
         "raft": {},
         "runtime": runtime_stats(),
-        "serf_lan": description.pool,
-        "serf_wan": {},
+        "serf_lan": description.lan,
+        "serf_wan": description.wan,
+        "forward": description.forwarding,
     }
 
 
-def _consul_stats(config: AgentConfig, leader: str, member: Member) -> dict[str, str]:
+def _consul_stats(description: Description) -> dict[str, str]:
+    config, leader = description.config, description.leader
     if not config.server:
         return {"server": "false", "known_servers": "1" if leader else "0"}
     host, _, _ = leader.rpartition(":")
     return {
         "server": "true",
-        "leader": _truth(bool(leader) and host.strip("[]") == member.addr),
+        "leader": _truth(bool(leader) and host.strip("[]") == description.member.addr),
         "leader_addr": leader,
         "bootstrap": _truth(config.bootstrap),
-        "known_datacenters": "1",
+        "known_datacenters": str(len(description.datacenters)),
         "acl": "disabled",
     }
 

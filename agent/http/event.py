@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.events import SIZE_LIMIT
+from agent.events import SIZE_LIMIT, UserEvent, check_event
 from agent.http.errors import HttpError
 from agent.http.query import blocking
-from agent.http.routing import Call, Methods, Reply, Route
-
-if TYPE_CHECKING:
-    from agent.events import UserEvent
+from agent.http.routing import Call, Forwards, Methods, Reply, Route
 
 __all__ = ["routes"]
 
@@ -19,24 +16,36 @@ __all__ = ["routes"]
 def routes() -> tuple[Route, ...]:
     """The endpoints, in the order of the API document."""
     return (
-        Route("/v1/event/fire/", Methods.UPDATE, fire),
+        Route(
+            "/v1/event/fire/",
+            Methods.UPDATE,
+            fire,
+            forwards=Forwards.DATACENTER,
+            max_body=SIZE_LIMIT,
+            check=_check_fire,
+        ),
         Route("/v1/event/list", Methods.READ, recent, blocks=True),
     )
 
 
 async def fire(call: Call) -> Reply:
     """Fire an event in our datacenter; the answer shows it before it has a Lamport time."""
-    if not call.rest:
-        raise HttpError(400, "Missing name")
     event = await call.agent.fire(
         call.rest,
         await call.read_body(SIZE_LIMIT),
         node=call.get("node"),
         service=call.get("service"),
         tag=call.get("tag"),
-        dc=call.get("dc"),
     )
     return Reply(_render(event))
+
+
+def _check_fire(call: Call) -> None:
+    """Refuse what no datacenter would fire."""
+    if not call.rest:
+        raise HttpError(400, "Missing name")
+    node, service, tag = (call.get(key) for key in ("node", "service", "tag"))
+    check_event(UserEvent("", call.rest, b"", node, service, tag))
 
 
 async def recent(call: Call) -> Reply:

@@ -17,7 +17,7 @@ from agent.http.errors import HttpError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_WAIT", "Blocking", "blocking", "parse_parameters", "unquote"]
+__all__ = ["MAX_WAIT", "Blocking", "blocking", "parse_parameters", "token_of", "unquote"]
 
 MAX_WAIT = 600.0
 """Longest wait of a blocking query, seconds; longer ones are cut."""
@@ -87,6 +87,16 @@ def blocking(parameters: Mapping[str, str], *, default: float = MAX_WAIT) -> Blo
             raise HttpError(400, "Invalid wait time") from None
     index = _index(parameters.get("index") or "0")
     return Blocking(index, min(wait, MAX_WAIT) if wait > 0 else default)
+
+
+def token_of(parameters: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    """The token of a request, in Consul's order of precedence; empty when it has none."""
+    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+    return (
+        parameters.get("token")
+        or headers.get("X-Consul-Token")
+        or (bearer.strip() if scheme.lower() == "bearer" else "")
+    )
 
 
 def _index(text: str) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agent.agent import Agent
 
-__all__ = ["NOTHING", "Call", "Methods", "Reply", "Route", "Router", "Target"]
+__all__ = ["NOTHING", "Call", "Forwards", "Methods", "Reply", "Route", "Router", "Target"]
 
 NOTHING: Final = object()
 """The data of a reply without a body; None is JSON's null."""
@@ -29,6 +29,8 @@ class Methods(enum.Enum):
     """Changes state, and is a GET in Consul's first API."""
     UPDATE = enum.auto()
     """Changes state; never a GET, which browsers send ahead of their users."""
+    KEYRING = enum.auto()
+    """Each method does something else. Counts as a change even where it reads: it reads secrets."""
 
     def allowed(self, *, strict: bool) -> tuple[str, ...]:
         """The methods, in the order of the Allow header."""
@@ -39,12 +41,25 @@ _DEFAULT = {
     Methods.READ: ("GET", "HEAD"),
     Methods.CONTROL: ("PUT", "GET", "POST"),
     Methods.UPDATE: ("PUT",),
+    Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
 _STRICT = {
     Methods.READ: ("GET",),
     Methods.CONTROL: ("PUT",),
     Methods.UPDATE: ("PUT",),
+    Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
+
+
+class Forwards(enum.Enum):
+    """Which requests for an endpoint travel to a server, see `agent.forward`."""
+
+    NEVER = enum.auto()
+    """None: it is about this agent, and ``?dc=`` means nothing."""
+    DATACENTER = enum.auto()
+    """Those whose ``?dc=`` names another datacenter; any agent serves its own."""
+    SERVER = enum.auto()
+    """These, and on a client all others too: only servers know the answer."""
 
 
 @dataclass(slots=True)
@@ -58,6 +73,9 @@ class Call:
         read_body: awaits the body; raises `HttpError` 413 above the given number of bytes, 408 when
             it is slow.
         headers: of the request.
+        method: of the request.
+        target: of the request, as it came.
+        hops: agents that it has come through.
     """
 
     agent: Agent
@@ -65,6 +83,9 @@ class Call:
     parameters: Mapping[str, str]
     read_body: Callable[[int], Awaitable[bytes]]
     headers: Mapping[str, str]
+    method: str
+    target: str
+    hops: int = 0
 
     def has(self, name: str) -> bool:
         """Tell whether a parameter is there, with a value or without."""
@@ -99,16 +120,23 @@ class Route:
 
     Attributes:
         blocks: the request may wait for a change, see `agent.http.query.blocking`.
+        forwards: which requests travel to a server instead of being handled here.
+        max_body: bytes of the largest body that travels with them.
+        check: refuses, with an `HttpError` or a `GossipError`, what is wrong wherever it is handled;
+            called first, so that it need not travel to be refused.
     """
 
     path: str
     methods: Methods
     handler: Callable[[Call], Awaitable[Reply]]
     blocks: bool = False
+    forwards: Forwards = Forwards.NEVER
+    max_body: int = 0
+    check: Callable[[Call], None] | None = None
 
     @property
     def writes(self) -> bool:
-        """It changes state."""
+        """It changes state, or shows what only those may see who may change it."""
         return self.methods is not Methods.READ
 
 

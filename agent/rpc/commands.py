@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agent.config_rules import RESERVED_TAGS
 from agent.logs import Value
 from agent.patterns import PatternError, compile_pattern, searches
 from agent.rpc.errors import RpcError
@@ -130,8 +131,7 @@ async def tags(session: Session, request: Request) -> Body:
     """
     agent = session.agent
     wanted, deleted = text_map(request.body, b"Tags"), texts(request.body, b"DeleteTags")
-    own = agent.config.tags(agent.node_id)
-    if reserved := [tag for tag in (*wanted, *deleted) if tag in own]:
+    if reserved := [tag for tag in (*wanted, *deleted) if tag in RESERVED_TAGS]:
         raise RpcError(f"tag {reserved[0]!r} belongs to the agent and cannot be changed")
     kept = {k: v for k, v in agent.cluster.local_member().tags.items() if k not in deleted}
     await agent.cluster.set_tags(kept | wanted)

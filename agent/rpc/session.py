@@ -15,7 +15,7 @@ import hmac
 import logging
 from typing import TYPE_CHECKING, Any
 
-from agent.rpc import commands, queries, streams
+from agent.rpc import commands, keys, queries, streams
 from agent.rpc.errors import RpcError
 from gossip.errors import GossipError, WireError
 from gossip.tasks import Tasks
@@ -45,6 +45,7 @@ STREAM_EXISTS = "Stream with given sequence exists"
 
 COMMANDS: Mapping[str, Callable[[Session, Request], Awaitable[Mapping[str, Any] | None]]] = {
     **commands.COMMANDS,
+    **keys.COMMANDS,
     **queries.COMMANDS,
     **streams.COMMANDS,
 }

@@ -193,7 +193,7 @@ class Asking:
         filters = [NodeFilter(list(question.nodes)).encode()] if question.nodes else []
         filters += [TagFilter(tag, expr).encode() for tag, expr in (question.tags or {}).items()]
         return Query(
-            node.query_clock.time,
+            node.query_clock.upcoming,
             self._rng.getrandbits(31),
             own.addr,
             own.port,

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemberRegistry", "SerfMember", "describe_member"]
 
+LEAVING_TIMEOUT = 60.0
+"""A leave is over after some seconds, and a process that ended in it is found by then."""
+
 
 def describe_member(info: NodeInfo, status: MemberStatus) -> Member:
     """The public view of a member."""
@@ -47,7 +50,11 @@ def describe_member(info: NodeInfo, status: MemberStatus) -> Member:
 
 
 class SerfMember:
-    """What Serf holds about a member besides membership's record."""
+    """What Serf holds about a member besides membership's record.
+
+    Attributes:
+        gone_at: since when it is leaving, left or failed, local time.
+    """
 
     __slots__ = ("coordinate", "gone_at", "info", "status", "status_ltime", "view")
 
@@ -118,6 +125,7 @@ class MemberRegistry:
                 member.status_ltime = intent.ltime
                 if isinstance(intent, LeaveIntent):
                     status = MemberStatus.LEAVING
+                    member.gone_at = now
         member.info = record.info
         self._set(member, status)
         self._emit(MemberJoined(self.view(member)), now)
@@ -156,6 +164,7 @@ class MemberRegistry:
         """It is leaving, or was forced to."""
         member.status_ltime = intent.ltime
         if member.status is MemberStatus.ALIVE:
+            member.gone_at = now
             self._set(member, MemberStatus.LEAVING)
         elif member.status is MemberStatus.FAILED:
             self._leave(member, now)
@@ -172,6 +181,16 @@ class MemberRegistry:
             for member in self.with_status(status):
                 if now - member.gone_at > timeout:
                     self.erase(member, now)
+
+    def end_stuck_leaves(self, now: float, is_alive: Callable[[str], bool]) -> None:
+        """Show members as alive again that were to leave long ago and still answer.
+
+        A leave that a push/pull carries may tie with the join intent that refutes it, and nothing would
+        ever undo it (serf issue 18 is of the kind).
+        """
+        for member in self.with_status(MemberStatus.LEAVING):
+            if now - member.gone_at > LEAVING_TIMEOUT and is_alive(member.info.name):
+                self._set(member, MemberStatus.ALIVE)
 
     def erase(self, member: SerfMember, now: float) -> None:
         """Forget a member."""

@@ -16,16 +16,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gossip.errors import WireError
-from gossip.events import Event, Member, MemberStatus, QueryReceived, QueryReply
+from gossip.events import Event, MemberStatus, QueryReceived, QueryReply
 from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
 from gossip.serf.conflict import NameConflict
 from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.key_queries import KeyChange, KeyQueries
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
 from gossip.serf.members import MemberRegistry, SerfMember, describe_member
 from gossip.serf.pool_coordinates import PoolCoordinates
 from gossip.serf.queries import Queries
+from gossip.serf.rejoin import Rejoin
 from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
 from gossip.serf.ring import EventRing
 from gossip.serf.tags import encode_own_tags, is_our_kind
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.config import Config
+    from gossip.events import Admit
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.broadcast import TransmitQueue
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
@@ -60,6 +64,12 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 USER = bytes((MessageType.USER,))
+
+_CLAIMED: Mapping[int, MemberStatus] = {
+    Status.DEAD: MemberStatus.FAILED,
+    Status.LEFT: MemberStatus.LEFT,
+}
+"""What an application is told about the state that a newcomer is said to be in; others are alive."""
 
 _Codec = TypeVar("_Codec", bound=LayerSettings)
 
@@ -89,7 +99,11 @@ class Node:
         new_nonce: 12 fresh random bytes per call.
         now: the driver's time.
         keyring: encrypts and decrypts; None for plain text.
-        admit: tells why a member may not be in the pool, or None when it may.
+        admit: tells why members may not be in the pool, or None when they may.
+        snapshot: what an earlier run left: the clocks go on where they were, and its pool is joined
+            again. What happens is taken down in it. None remembers nothing.
+        save_keys: called with each change of the keyring that is to be kept over a restart, which
+            counts once the change is told that it is saved; None for a ring in memory only.
 
     Raises:
         ConfigError: the tags do not fit.
@@ -105,7 +119,9 @@ class Node:
         new_nonce: Callable[[], bytes],
         now: float,
         keyring: Keyring | None = None,
-        admit: Callable[[Member], str | None] | None = None,
+        admit: Admit | None = None,
+        snapshot: Snapshot | None = None,
+        save_keys: Callable[[KeyChange], None] | None = None,
     ) -> None:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
@@ -139,6 +155,9 @@ class Node:
                 self.membership.timers,
                 self._events.append,
             ).offer
+        self._snapshot = snapshot
+        if snapshot is not None:
+            emit = self._taken_down(emit, snapshot)
         self.notify = emit
         self.members = MemberRegistry(config, self.intents, emit)
         self.coordinates: PoolCoordinates | None = None
@@ -151,6 +170,7 @@ class Node:
             {
                 "ping": lambda _query, _now: None,  # it asks for an ack, and has it
                 "conflict": self._name_conflict.answer,
+                **KeyQueries(self, save_keys).handlers(),
             },
         )
         requests = Requests(self.membership.state_exchange.exchange_with_anyone)
@@ -160,6 +180,10 @@ class Node:
         )
         self._departure: Departure | None = None
         now = self.enter(now)
+        self._rejoin: Rejoin | None = None
+        if snapshot is not None:
+            self._resume(snapshot)
+            self._rejoin = Rejoin(self, snapshot, rng, now)
         self.membership.start(now)
         self._book(now, config.reap_interval, self._reap)
         self._book(now, config.reconnect_interval, self._reconnect)
@@ -198,7 +222,12 @@ class Node:
         Returns:
             The exchanges: each ends ``done``, with ``error`` None if it worked.
         """
-        now = self.enter(now)
+        return self.join_pool(addresses, self.enter(now), ignore_old=ignore_old)
+
+    def join_pool(
+        self, addresses: Sequence[Address], now: float, *, ignore_old: bool
+    ) -> list[Exchange]:
+        """`join` at local time."""
         announced = False
 
         def joined(exchange: Exchange, now: float) -> None:
@@ -219,6 +248,8 @@ class Node:
         """Leave gracefully; `lifecycle` is LEFT when it is done and the driver may stop."""
         if self.lifecycle is Lifecycle.ALIVE:
             self.lifecycle = Lifecycle.LEAVING
+            if self._snapshot is not None:
+                self._snapshot.leave()
             self._departure = Departure(self, self._left)
             self._departure.begin(self.enter(now))
 
@@ -306,6 +337,11 @@ class Node:
         """
         self.membership.update_meta(encode_own_tags(tags), self.enter(now))
 
+    @property
+    def rejoining(self) -> bool:
+        """Nobody else is alive, and the snapshot knows of members that should be."""
+        return self._rejoin is not None and self._rejoin.seeking
+
     # Outputs
 
     def next_timeout(self) -> float | None:
@@ -335,9 +371,16 @@ class Node:
 
     # membership's delegate
 
-    def admit(self, info: NodeInfo) -> str | None:
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
         """Ask the application."""
-        return self._admit(describe_member(info, MemberStatus.ALIVE)) if self._admit else None
+        if self._admit is None:
+            return None
+        return self._admit(
+            [
+                describe_member(info, _CLAIMED.get(state, MemberStatus.ALIVE))
+                for info, state in newcomers
+            ]
+        )
 
     def notify_join(self, record: Record, now: float) -> None:
         """A member is alive."""
@@ -483,6 +526,10 @@ class Node:
             if name not in left:
                 self._receive_intent(JoinIntent(ltime, name), now)
 
+    def _is_alive(self, name: str) -> bool:
+        record = self.membership.table.get(name)
+        return record is not None and record.status is Status.ALIVE
+
     def _is_missing(self, name: str) -> bool:
         return self.members.get(name) is None and isinstance(self.intents.get(name), JoinIntent)
 
@@ -545,6 +592,26 @@ class Node:
     def _emit(self, event: Event, _now: float) -> None:
         self._events.append(event)
 
+    def _resume(self, snapshot: Snapshot) -> None:
+        """Go on where an earlier run ended, before anything is sent or received."""
+        clocks = self.member_clock, self.event_clock, self.query_clock
+        self.stats["snapshot_clocks_refused"] += snapshot.resume(*clocks)
+        self.stats["snapshot_lines_skipped"] += snapshot.skipped
+        self._user_events.forget_before(snapshot.event_clock + 1)
+        self.queries.min_time = snapshot.query_clock + 1
+
+    def _taken_down(
+        self, emit: Callable[[Event, float], None], snapshot: Snapshot
+    ) -> Callable[[Event, float], None]:
+        """Have events taken down before they are merged with others or delivered."""
+
+        def taken_down(event: Event, now: float) -> None:
+            if not snapshot.record(event):
+                self.stats["snapshot_members_refused"] += 1
+            emit(event, now)
+
+        return taken_down
+
     def _left(self, _now: float) -> None:
         self.lifecycle = Lifecycle.LEFT
 
@@ -560,6 +627,7 @@ class Node:
     def _reap(self, now: float) -> None:
         self.intents.expire(now)
         self.members.reap(now)
+        self.members.end_stuck_leaves(now, self._is_alive)
         self.membership.dissemination.resize(members=len(self.members))
 
     def _reconnect(self, now: float) -> None:

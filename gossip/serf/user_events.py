@@ -50,7 +50,7 @@ class UserEvents:
             LimitError: it is too large; the clock has not moved.
         """
         node = self._node
-        event = UserEvent(node.event_clock.time, name, payload, coalesce)
+        event = UserEvent(node.event_clock.upcoming, name, payload, coalesce)
         limit = node.config.user_event_size_limit
         size = len(name.encode("utf-8", "surrogateescape")) + len(payload)
         if size > limit:
@@ -80,12 +80,17 @@ class UserEvents:
         """
         node = self._node
         if ignore_old:
-            node.ring.min_time = max(node.ring.min_time, state.event_ltime)
-            self._repair.forget_before(state.event_ltime)
+            self.forget_before(state.event_ltime)
         for ltime, events in state.events:
             for name, payload in events:
                 if node.witness(node.event_clock, ltime):
                     self._take_in(UserEvent(ltime, name, payload, coalesce=False), now)
+
+    def forget_before(self, ltime: int) -> None:
+        """Events before this time are not ours to deliver."""
+        ring = self._node.ring
+        ring.min_time = max(ring.min_time, ltime)
+        self._repair.forget_before(ltime)
 
     def _take_in(self, event: UserEvent, now: float) -> bool:
         verdict = self._node.ring.offer(event, self._node.event_clock.time)

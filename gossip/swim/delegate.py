@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gossip.swim.members import NodeInfo, Record
     from gossip.wire.address import Address
 
@@ -14,8 +16,12 @@ __all__ = ["Delegate", "NullDelegate"]
 class Delegate(Protocol):
     """The user of a `Membership`. Calls happen inside its inputs; all times are local time."""
 
-    def admit(self, info: NodeInfo) -> str | None:
-        """Why this member may not be in our pool, or None when it may."""
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
+        """Why these may not be in our pool, one of them or all together; None when they may.
+
+        They are those of a state to be merged that are not held as they are, or a single one; the
+        number is the state (`gossip.swim.members.Status`) that they are said to be in.
+        """
 
     def notify_join(self, record: Record, now: float) -> None:
         """A member became alive that was unknown, dead or left."""
@@ -48,7 +54,7 @@ class Delegate(Protocol):
 class NullDelegate:
     """A membership without a layer above it: everything is admitted, nothing is told."""
 
-    def admit(self, info: NodeInfo) -> str | None:  # noqa: ARG002 - the protocol's signature
+    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:  # noqa: ARG002 - the protocol's signature
         """Admit everybody."""
         return None
 

@@ -92,6 +92,8 @@ class GossipRing:
                 ring.pop()
                 continue
             back = self._rng.randrange(len(ring) // 2 + 1)
+            if len(ring) == 2:
+                back = 0  # neither comes twice in a row: all copies might go to one that is deaf
             ring[index], ring[index - back] = ring[index - back], record
             self._cursor = index + 1
             return record

@@ -23,7 +23,8 @@ from gossip.swim.probe import Prober
 from gossip.swim.push_pull import StateExchange
 from gossip.swim.suspicion import Suspicions
 from gossip.swim.timers import Timers
-from gossip.wire.address import is_usable
+from gossip.wire.address import is_usable, join_host_port
+from gossip.wire.keyring import fingerprint
 from gossip.wire.limits import META_MAX
 from gossip.wire.messages import (
     Ack,
@@ -56,6 +57,8 @@ MAX_INCARNATION = 2**32 - 2
 """Beyond it nobody could refute any more; such news is dropped and counted."""
 MAX_NOTICES = 64
 """Log lines kept between two drains; further ones are dropped and counted."""
+KEY_NOTICE_INTERVAL = 60.0
+"""Seconds between log lines about packets that no key of ours opens; all of them are counted."""
 FAREWELL_FANOUT = 64
 """A leaving node tells so many members itself; its own departure is worth the packets."""
 
@@ -116,6 +119,7 @@ class Membership:
         self._dials: list[Exchange] = []
         self._inbound = 0
         self._notices: list[str] = []
+        self._next_key_notice = 0.0
         self.own = Record(info, 0.0)  # replaced by the table's at the start
 
     # Inputs
@@ -137,6 +141,9 @@ class Membership:
             parts = self.packet_codec.decode(data)
         except WireError as error:
             self.stats[f"packets_refused_{error.layer}"] += 1
+            if error.layer == "encrypt" and now >= self._next_key_notice:
+                self._next_key_notice = now + KEY_NOTICE_INTERVAL
+                self._notice_undecryptable(error, source)
             return
         finally:
             if dropped := self.packet_codec.dropped_parts:
@@ -283,6 +290,12 @@ class Membership:
             }
         return record
 
+    def _notice_undecryptable(self, error: WireError, source: Address) -> None:
+        """A node that was away while keys changed, or has none, would find no other sign of it."""
+        keys = ", ".join(map(fingerprint, self.packet_codec.keyring.keys))
+        host = join_host_port(*source)
+        self.notice(f"a packet from {host} cannot be decrypted: {error} (our keys: {keys})")
+
     def _send_gossip(self, target: Record, now: float) -> bool:
         parts = self.dissemination.take(self._room, target.info.address, now)
         if parts:
@@ -332,7 +345,9 @@ class Membership:
         if record is self.own:
             self._hear_about_ourselves(alive, info, now)
             return
-        if (record is None or record.info != info) and (reason := self.delegate.admit(info)):
+        if (record is None or record.info != info) and (
+            reason := self.delegate.admit([(info, Status.ALIVE)])
+        ):
             self.stats["members_refused"] += 1
             self.notice(reason)
             return

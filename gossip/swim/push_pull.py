@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gossip.swim.timers import Timer
     from gossip.wire.address import Address
 
-__all__ = ["StateExchange", "verify_versions"]
+__all__ = ["StateExchange", "push_pull_scale", "verify_versions"]
 
 EXCHANGES_PER_JOIN = 8
 """Exchanges that all nodes together begin because a member joined, on average."""
@@ -126,6 +126,7 @@ class StateExchange:
     ) -> None:
         membership = self._membership
         own = membership.own.info
+        newcomers: list[tuple[NodeInfo, int]] = []
         for node in nodes:
             port = node.port or own.port
             if not is_usable(node.addr, port):
@@ -136,18 +137,20 @@ class StateExchange:
                     # Using it nevertheless could make the other one shut itself down.
                     ip, _ = format_address(node.addr, port)
                     raise JoinError(f"the name {own.name!r} is in use by a member at {ip}:{port}")
-            elif reason := self._refusal(node, port):
-                membership.notice(reason)
-                raise JoinError(reason)
+            elif not self._is_admitted(node, port):
+                info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
+                newcomers.append((info, node.state))
+        if newcomers and (reason := membership.delegate.admit(newcomers)):
+            membership.notice(reason)
+            raise JoinError(reason)
 
-    def _refusal(self, node: PushPullNode, port: int) -> str | None:
+    def _is_admitted(self, node: PushPullNode, port: int) -> bool:
         held = self._membership.table.get(node.name)
-        if held is not None and held.info.lives_at(node.addr, port):
-            info = held.info
-            if node.meta == info.meta and node.vsn == info.vsn:
-                return None  # admitted before
-        info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
-        return self._membership.delegate.admit(info)
+        return (
+            held is not None
+            and held.info.lives_at(node.addr, port)
+            and (node.meta, node.vsn) == (held.info.meta, held.info.vsn)
+        )
 
     def _merge_node(self, node: PushPullNode, now: float) -> None:
         membership = self._membership
@@ -172,9 +175,7 @@ class StateExchange:
         self.exchange_with_anyone(now)
         membership = self._membership
         nodes = len(membership.table)
-        # Large clusters exchange more rarely (memberlist's pushPullScale).
-        scale = 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
-        self._book(now + membership.config.push_pull_interval * scale)
+        self._book(now + membership.config.push_pull_interval * push_pull_scale(nodes))
 
     def exchange_with_anyone(self, now: float) -> None:
         """Exchange states with a random alive member now."""
@@ -182,6 +183,11 @@ class StateExchange:
         if not membership.leaving:
             for record in membership.table.choose(1, membership.is_reachable):
                 self.dial(record.info.address, now, join=False)
+
+
+def push_pull_scale(nodes: int) -> int:
+    """How much rarer exchanges are in a cluster of so many nodes (memberlist's pushPullScale)."""
+    return 1 if nodes <= 32 else ceil(log2(nodes) - 5) + 1
 
 
 def verify_versions(remote: Sequence[PushPullNode], local: Iterable[Record]) -> None:

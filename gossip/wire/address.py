@@ -12,7 +12,16 @@ from typing import TypeAlias
 
 from gossip.errors import ConfigError, WireError
 
-__all__ = ["Address", "format_address", "is_usable", "join_host_port", "parse_ip", "parse_seed"]
+__all__ = [
+    "Address",
+    "format_address",
+    "is_usable",
+    "join_host_port",
+    "normal_ip",
+    "parse_ip",
+    "parse_seed",
+    "plain_ip",
+]
 
 Address: TypeAlias = tuple[str, int]
 """IP address as text and port, as sockets take them."""
@@ -45,13 +54,31 @@ def parse_ip(text: str) -> bytes:
     Raises:
         ConfigError: the text is not an IP address.
     """
+    return ip_address(normal_ip(text)).packed
+
+
+def normal_ip(text: str) -> str:
+    """The one spelling of an IP address: IPv4-mapped IPv6 as IPv4; a zone id stays.
+
+    Raises:
+        ConfigError: the text is not an IP address.
+    """
     try:
         parsed = ip_address(text)
     except ValueError:
         raise ConfigError(f"{text!r} is not an IP address") from None
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped.packed
-    return parsed.packed
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(parsed if mapped is None else mapped)
+
+
+@lru_cache(maxsize=4096)
+def plain_ip(text: str) -> str:
+    """An IP address as members know it: in its one spelling and without a zone id.
+
+    Raises:
+        ConfigError: the text is not an IP address.
+    """
+    return normal_ip(text).partition("%")[0]
 
 
 def is_usable(raw: bytes, port: int) -> bool:
@@ -111,11 +138,9 @@ def _host_and_port(rest: str, text: str, default_port: int) -> tuple[str, int]:
 
 def _ipv6(text: str, seed: str) -> str:
     try:
-        parsed = IPv6Address(text)
-    except ValueError:
+        return normal_ip(text)
+    except ConfigError:
         raise _bad_seed(seed, f"{text!r} is not an IPv6 address") from None
-    mapped = parsed.ipv4_mapped
-    return str(parsed) if mapped is None else str(mapped)
 
 
 def _host(host: str, seed: str) -> str:

@@ -39,7 +39,7 @@ class News:
 
 
 _LOG = re.compile(
-    rb"(?:(?<!wan: )serf: EventMember|: Member)(?P<change>Join|Leave|Left|Failed)(?:ed)?(?::| member=) ?(?P<member>[^\s/=]+)"
+    rb"(?:(?<!wan: )serf: EventMember|(?<!agent\.wan): Member)(?P<change>Join|Leave|Left|Failed)(?:ed)?(?::| member=) ?(?P<member>[^\s/=]+)"
     rb"|(?:Received event: user-event: |new event: event_name=|agent: event name=)(?P<event>\S+)"
     rb"|memberlist: Suspect (?P<suspect>\S+) has failed"
 )

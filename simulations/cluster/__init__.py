@@ -2,5 +2,6 @@
 
 from simulations.cluster.agent import LocalAgent
 from simulations.cluster.cluster import LocalCluster
+from simulations.cluster.datacenters import LocalDatacenters
 
-__all__ = ["LocalAgent", "LocalCluster"]
+__all__ = ["LocalAgent", "LocalCluster", "LocalDatacenters"]

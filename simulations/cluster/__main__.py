@@ -1,8 +1,9 @@
 """``python -m simulations.cluster``: a cluster to look at, which is what ``make run`` starts.
 
 It starts the agents, joins them, fires an event, prints the member table and follows membership and
-events until Ctrl-C. With ``-exit`` it stops by itself: status 0 only if every member was seen alive by
-every agent and the event arrived on all of them.
+events until Ctrl-C. With ``-datacenters`` it does so in several, and joins their servers in the WAN pool.
+With ``-exit`` it stops by itself: status 0 only if every member was seen alive by every agent of its
+datacenter, the event arrived on all of them, and every server saw those of all datacenters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import shutil
 import sys
 import time
@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 from simulations.cluster.agent import STATUS
 from simulations.cluster.cluster import LocalCluster
+from simulations.cluster.datacenters import LocalDatacenters
+from simulations.cluster.screen import Screen, clock, table_of
 from simulations.local.wait import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from simulations.cluster.agent import LocalAgent
 
 EVENT, PAYLOAD = "hello", b"from node1"
+MAX_AGENTS = 100
 EVENT_WITHIN = 10.0
 EXAMPLES = """examples:
   python -m simulations.cluster                   five agents until Ctrl-C, HTTP at 127.0.0.1:8500
   python -m simulations.cluster -n 3 -exit        three agents, show and stop; status 0 if all went well
+  python -m simulations.cluster -datacenters 2    two datacenters of three agents, joined over the WAN
   python -m simulations.cluster -format json      one JSON object per line, for scripts
 
 meanwhile, in another terminal:
@@ -38,36 +42,6 @@ meanwhile, in another terminal:
   curl -X PUT -d v2 http://127.0.0.1:8500/v1/event/fire/deploy
   kill -9 PID                                     of one of the agents shown: see it detected
 """
-
-
-class Screen:
-    """Where progress goes: lines for people, or one JSON object each for scripts."""
-
-    def __init__(self, style: str) -> None:
-        self._json = style == "json"
-
-    def say(self, step: str, text: str, **facts: object) -> None:
-        """Report one step; `facts` are what scripts get."""
-        line = json.dumps({"step": step, **facts}) if self._json else text
-        print(line, flush=True)
-
-    @contextlib.asynccontextmanager
-    async def waiting(self, text: str) -> AsyncIterator[None]:
-        """Say on standard error every two seconds that something still goes on."""
-
-        async def remind() -> None:
-            started = time.monotonic()
-            while True:
-                await asyncio.sleep(2)
-                print(
-                    f"... {text} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True
-                )
-
-        reminder = asyncio.create_task(remind())
-        try:
-            yield
-        finally:
-            reminder.cancel()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -78,7 +52,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-n", type=int, default=5, metavar="N", help="number of agents (default 5)")
+    parser.add_argument(
+        "-n", type=int, metavar="N", help="agents in each datacenter (default 5; 3 if several)"
+    )
+    parser.add_argument(
+        "-datacenters",
+        type=int,
+        default=1,
+        metavar="D",
+        help="number of datacenters (default 1); of several, each has one server",
+    )
     parser.add_argument(
         "-http-port", type=int, default=8500, metavar="PORT", help="HTTP of the first agent (8500)"
     )
@@ -99,8 +82,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "-command", default=None, help="what starts an agent (default: this Python with -m agent)"
     )
     options = parser.parse_args(arguments)
-    if not 1 <= options.n <= 100:
-        parser.error(f"-n {options.n} is not between 1 and 100")
+    if not 1 <= options.datacenters <= MAX_AGENTS:
+        parser.error(f"-datacenters {options.datacenters} is not between 1 and {MAX_AGENTS}")
+    options.n = options.n if options.n is not None else 5 if options.datacenters == 1 else 3
+    if not 1 <= options.n <= MAX_AGENTS // options.datacenters:
+        parser.error(
+            f"-n {options.n} is not between 1 and {MAX_AGENTS // options.datacenters},"
+            f" {MAX_AGENTS} agents in all"
+        )
     return options
 
 
@@ -143,11 +132,33 @@ async def show(cluster: LocalCluster, screen: Screen) -> None:
         seconds=round(seconds, 3),
     )
     members = await agents[0].member_table()
-    rows = [
-        (m["Name"], f"{m['Addr']}:{m['Port']}", STATUS[m["Status"]], m["Tags"].get("build", ""))
-        for m in members
-    ]
-    screen.say("members", table(("Node", "Address", "Status", "Build"), rows), members=members)
+    screen.say("members", table_of(members, "build"), members=members)
+
+
+async def show_wan(datacenters: LocalDatacenters, screen: Screen) -> None:
+    """Join the servers and print what they see; raises TimeoutError when that falls short.
+
+    The LAN pools have to be what they were.
+    """
+    started = time.monotonic()
+    async with screen.waiting("joining the WAN pool"):
+        await datacenters.join()
+        await datacenters.complete(within=30)
+        for cluster in datacenters.clusters:
+            await cluster.complete(within=30)
+    seconds = time.monotonic() - started
+    servers = list(datacenters.servers().values())
+    known = await servers[0].datacenters()
+    screen.say(
+        "wan_joined",
+        f"\nJoined over the WAN: each of {len(servers)} servers sees {len(servers)} members alive"
+        f" after {seconds:.2f} s; {servers[0].name} knows the datacenters {', '.join(known)}",
+        servers=len(servers),
+        datacenters=known,
+        seconds=round(seconds, 3),
+    )
+    members = await servers[0].member_table(wan=True)
+    screen.say("wan_members", table_of(members, "dc"), members=members)
 
 
 async def arrived(agents: Sequence[LocalAgent], event: str) -> None:
@@ -168,32 +179,47 @@ async def arrived(agents: Sequence[LocalAgent], event: str) -> None:
     )
 
 
-async def follow(cluster: LocalCluster, screen: Screen) -> None:
+async def follow(clusters: Sequence[LocalCluster], screen: Screen) -> None:
     """Print every change of membership and every event, until cancelled or nobody runs any more."""
-    views = {agent.name: await agent.members() for agent in cluster.agents}
+    first, last = clusters[0], clusters[-1]
+    pools = [(cluster.running, False) for cluster in clusters]
+    pools += [(cluster.servers, True) for cluster in clusters if len(clusters) > 1]
+    views = [
+        {agent.name: await agent.members(wan=wan) for agent in agents()} for agents, wan in pools
+    ]
     screen.say(
         "following",
         "\nFollowing membership and events; Ctrl-C ends the cluster. Try, in another terminal:\n"
-        f"  curl -X PUT -d v2 {cluster.agents[0].url}/v1/event/fire/deploy\n"
-        f"  kill -9 {cluster.agents[-1].process.pid}\n",
+        f"  curl -X PUT -d v2 {first.agents[0].url}/v1/event/fire/deploy\n"
+        f"  kill -9 {last.agents[-1].process.pid}\n",
     )
-    await asyncio.gather(follow_members(cluster, views, screen), follow_events(cluster, screen))
+    await asyncio.gather(
+        *(follow_events(cluster, screen) for cluster in clusters),
+        *(
+            follow_members(agents, view, screen, wan=wan)
+            for (agents, wan), view in zip(pools, views, strict=True)
+        ),
+    )
     screen.say("ended", "All agents have ended.")
 
 
 async def follow_members(
-    cluster: LocalCluster, views: dict[str, dict[str, int]], screen: Screen
+    running: Callable[[], list[LocalAgent]],
+    views: dict[str, dict[str, int]],
+    screen: Screen,
+    *,
+    wan: bool,
 ) -> None:
-    """Print what the agents say about each other when any of them changes its mind.
+    """Print what the agents of a pool say about each other when any of them changes its mind.
 
     `views` is what each of them said before.
     """
-    while cluster.running():
+    while running():
         await asyncio.sleep(0.5)
         changes: dict[tuple[str, int], list[str]] = {}
-        for agent in cluster.running():
+        for agent in running():
             with contextlib.suppress(OSError):  # it may be ending, or be paused by the user
-                view = await agent.members()
+                view = await agent.members(wan=wan)
                 for name, status in view.items():
                     if views[agent.name].get(name) != status:
                         changes.setdefault((name, status), []).append(agent.name)
@@ -235,27 +261,13 @@ async def follow_events(cluster: LocalCluster, screen: Screen) -> None:
             seen.add(event["ID"])
 
 
-def clock() -> str:
-    """The time of day, for people."""
-    return time.strftime("%H:%M:%S")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, two spaces apart."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
-        for row in [head, *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
 async def run(options: argparse.Namespace) -> None:
     """Start the cluster, show it and follow it."""
     screen = Screen(options.format)
     if options.keep is not None:
-        for earlier in options.keep.glob("node*"):
-            shutil.rmtree(earlier)
+        for pattern in ("node*", "dc*-node*"):
+            for earlier in options.keep.glob(pattern):
+                shutil.rmtree(earlier)
     settings: dict[str, Any] = {
         "folder": options.keep,
         "http_port": options.http_port,
@@ -265,15 +277,50 @@ async def run(options: argparse.Namespace) -> None:
         settings["arguments"] = [f"-encrypt={options.encrypt}"]
     if options.command:
         settings["command"] = options.command.split()
+    if options.datacenters > 1:
+        await run_datacenters(options, settings, screen)
+    else:
+        await run_cluster(options, settings, screen)
+    if options.exit:
+        screen.say("done", "All agents ended; everything was seen.")
+
+
+async def run_cluster(
+    options: argparse.Namespace, settings: dict[str, Any], screen: Screen
+) -> None:
+    """One datacenter, without servers."""
     screen.say("starting", f"Starting {options.n} agents", agents=options.n)
     async with contextlib.AsyncExitStack() as stack:
         async with screen.waiting("starting"):
             cluster = await stack.enter_async_context(LocalCluster(options.n, **settings))
         await show(cluster, screen)
         if not options.exit:
-            await follow(cluster, screen)
-    if options.exit:
-        screen.say("done", "All agents ended; everything was seen.")
+            await follow([cluster], screen)
+
+
+async def run_datacenters(
+    options: argparse.Namespace, settings: dict[str, Any], screen: Screen
+) -> None:
+    """Several datacenters, one server each."""
+    count = options.datacenters
+    screen.say(
+        "starting",
+        f"Starting {count} datacenters of {options.n} agents",
+        datacenters=count,
+        agents=options.n,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        async with screen.waiting("starting"):
+            datacenters = await stack.enter_async_context(
+                LocalDatacenters(count, options.n, **settings)
+            )
+        for cluster in datacenters.clusters:
+            name = cluster.datacenter
+            screen.say("datacenter", f"\nDatacenter {name}", datacenter=name)
+            await show(cluster, screen)
+        await show_wan(datacenters, screen)
+        if not options.exit:
+            await follow(datacenters.clusters, screen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -286,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        if f"port {options.http_port} " in str(error):
+        if "is taken by another process" in str(error):
             print(
                 f"Stop what listens there, or choose another port: make run HTTP_PORT={options.http_port + 1000}",
                 file=sys.stderr,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIVE", "FAILED", "LEAVING", "LEFT", "STATUS", "LocalAgent"]
 
 HOST = "127.0.0.1"
+WAN = "?wan=1"
 ALIVE, LEAVING, LEFT, FAILED = 1, 2, 3, 4
 STATUS = {0: "none", ALIVE: "alive", LEAVING: "leaving", LEFT: "left", FAILED: "failed"}
 """Serf's member status, as numbers in ``/v1/agent/members``."""
@@ -35,6 +36,7 @@ class LocalAgent:
         *,
         http_port: int,
         gossip_port: int,
+        wan_port: int | None = None,
         folder: Path,
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
@@ -42,6 +44,7 @@ class LocalAgent:
         self.name = name
         self.http = (HOST, http_port)
         self.gossip = (HOST, gossip_port)
+        self.wan = None if wan_port is None else (HOST, wan_port)
         self.folder = folder
         self.process = Process(
             name,
@@ -52,6 +55,7 @@ class LocalAgent:
                 f"-client={HOST}",
                 f"-http-port={http_port}",
                 f"-serf-lan-port={gossip_port}",
+                *([] if wan_port is None else [f"-serf-wan-port={wan_port}"]),
                 f"-data-dir={folder / 'data'}",
                 *arguments,
             ],
@@ -109,24 +113,30 @@ class LocalAgent:
         """One HTTP request; raises `HttpError` for a status of 400 or above unless `check` is off."""
         return await request(self.http, method, path, body, within=within, check=check)
 
-    async def members(self) -> dict[str, int]:
-        """Status by name of every member that this agent lists."""
-        members = (await self.call("GET", "/v1/agent/members")).json()
-        return {member["Name"]: member["Status"] for member in members}
+    async def members(self, *, wan: bool = False) -> dict[str, int]:
+        """Status by name of every member that this agent lists, of the WAN pool if so."""
+        return {member["Name"]: member["Status"] for member in await self.member_table(wan=wan)}
 
-    async def member_table(self) -> list[dict[str, Any]]:
+    async def member_table(self, *, wan: bool = False) -> list[dict[str, Any]]:
         """The member list as the API gives it, sorted by name."""
-        members: list[dict[str, Any]] = (await self.call("GET", "/v1/agent/members")).json()
+        path = f"/v1/agent/members{WAN if wan else ''}"
+        members: list[dict[str, Any]] = (await self.call("GET", path)).json()
         return sorted(members, key=lambda member: str(member["Name"]))
 
-    async def alive(self) -> set[str]:
+    async def alive(self, *, wan: bool = False) -> set[str]:
         """Names of the members that this agent sees alive."""
-        return {name for name, status in (await self.members()).items() if status == ALIVE}
+        members = await self.members(wan=wan)
+        return {name for name, status in members.items() if status == ALIVE}
 
-    async def join(self, addresses: Sequence[tuple[str, int]]) -> None:
+    async def join(self, addresses: Sequence[tuple[str, int]], *, wan: bool = False) -> None:
         """Join by each of the gossip addresses; raises `HttpError` when one fails."""
         for host, port in addresses:
-            await self.call("PUT", f"/v1/agent/join/{host}:{port}")
+            await self.call("PUT", f"/v1/agent/join/{host}:{port}{WAN if wan else ''}")
+
+    async def datacenters(self) -> list[str]:
+        """The datacenters that this agent knows."""
+        names: list[str] = (await self.call("GET", "/v1/catalog/datacenters")).json()
+        return names
 
     async def force_leave(self, name: str) -> None:
         """Declare a failed member left."""

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-__all__ = ["LocalCluster"]
+__all__ = ["LocalCluster", "all_see"]
 
 DEFAULT_COMMAND = (sys.executable, "-m", "agent")
 
 
 class LocalCluster:
-    """`size` agents named node1 to nodeN; ``async with`` starts and joins them, and ends them.
+    """`size` agents named node1 to nodeN, of one datacenter.
+
+    ``async with`` starts and joins them, and ends them.
 
     Whatever happens inside, no process outlives the ``async with``: see `simulations.local.process`.
 
@@ -39,6 +41,9 @@ class LocalCluster:
         size: int,
         *,
         join: bool = True,
+        servers: int = 0,
+        datacenter: str = "dc1",
+        prefix: str = "node",
         http_port: int | None = None,
         arguments: Sequence[str] = (),
         folder: Path | None = None,
@@ -50,6 +55,9 @@ class LocalCluster:
         Args:
             size: number of agents started by entering.
             join: also join them into one cluster and wait until every view is complete.
+            servers: how many of them are servers; the first ones.
+            datacenter: name of their datacenter.
+            prefix: what the names of agents and folders begin with.
             http_port: HTTP port of the first agent (OSError when taken); the others follow it where
                 free. None: any free ports.
             arguments: given to every agent besides names, addresses and folders.
@@ -62,6 +70,9 @@ class LocalCluster:
         self._temporary = folder is None
         self._size = size
         self._join = join
+        self._servers = servers
+        self.datacenter = datacenter
+        self._prefix = prefix
         self._http_port = http_port
         self._arguments = tuple(arguments)
         self._command = tuple(command)
@@ -100,13 +111,16 @@ class LocalCluster:
             # Following the first one is easy to remember; where taken, anything free does.
             near = None if self._http_port is None else self._http_port + number - 1
             http_port = self._ports.take(near)
+        server = number <= self._servers
+        role = ["-server", f"-server-port={self._ports.take()}"] if server else []
         agent = LocalAgent(
-            f"node{number}",
+            f"{self._prefix}{number}",
             self._command,
             http_port=http_port,
             gossip_port=self._ports.take(),
-            folder=self.folder / f"node{number}",
-            arguments=(*self._arguments, *arguments),
+            wan_port=self._ports.take() if server else None,
+            folder=self.folder / f"{self._prefix}{number}",
+            arguments=(f"-datacenter={self.datacenter}", *role, *self._arguments, *arguments),
         )
         self.agents.append(agent)
         return agent
@@ -123,6 +137,10 @@ class LocalCluster:
         first, *others = self.running()
         await asyncio.gather(*(agent.join([first.gossip]) for agent in others))
 
+    def servers(self) -> list[LocalAgent]:
+        """The agents that are in the WAN pool too and run."""
+        return [agent for agent in self.running() if agent.wan is not None]
+
     def running(self) -> list[LocalAgent]:
         """The agents whose process runs, paused ones included."""
         return [agent for agent in self.agents if agent.process.running]
@@ -133,25 +151,8 @@ class LocalCluster:
         Raises:
             TimeoutError: showing what each agent saw instead.
         """
-        expected = {agent.name for agent in self.running()}
-        views: dict[str, set[str]] = {}
-
-        async def looks() -> bool:
-            agents = self.running()
-            seen = await asyncio.gather(*(agent.alive() for agent in agents))
-            views.update({agent.name: view for agent, view in zip(agents, seen, strict=True)})
-            return all(view == expected for view in seen)
-
-        def progress() -> str:
-            holes = [
-                f"\n  {name} misses {', '.join(sorted(expected - view)) or 'none'}"
-                f" and still has {', '.join(sorted(view - expected)) or 'none'}"
-                for name, view in views.items()
-                if view != expected
-            ]
-            return f"every agent sees {len(expected)} members alive" + "".join(holes)
-
-        await eventually(looks, within=within, what=progress, every=0.05)
+        agents = self.running()
+        await all_see(agents, {agent.name for agent in agents}, within=within)
 
     def logs(self, lines: int = 15) -> str:
         """The end of every agent's log, for a failure message."""
@@ -168,3 +169,30 @@ class LocalCluster:
             self._ports.close()
             if self._temporary:
                 shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def all_see(
+    agents: Sequence[LocalAgent], expected: set[str], *, within: float, wan: bool = False
+) -> None:
+    """Wait until each of some agents sees exactly these members alive, in the WAN pool if so.
+
+    Raises:
+        TimeoutError: showing what each agent saw instead.
+    """
+    views: dict[str, set[str]] = {}
+
+    async def looks() -> bool:
+        seen = await asyncio.gather(*(agent.alive(wan=wan) for agent in agents))
+        views.update({agent.name: view for agent, view in zip(agents, seen, strict=True)})
+        return all(view == expected for view in seen)
+
+    def progress() -> str:
+        holes = [
+            f"\n  {name} misses {', '.join(sorted(expected - view)) or 'none'}"
+            f" and still has {', '.join(sorted(view - expected)) or 'none'}"
+            for name, view in views.items()
+            if view != expected
+        ]
+        return f"every agent sees {len(expected)} members alive" + "".join(holes)
+
+    await eventually(looks, within=within, what=progress, every=0.05)

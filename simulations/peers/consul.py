@@ -19,7 +19,7 @@ __all__ = ["ConsulAgent"]
 
 
 class ConsulAgent(LocalAgent):
-    """``consul agent`` in datacenter dc1; as a server it elects itself. ``async with`` starts it."""
+    """``consul agent``; as a server it elects itself. ``async with`` starts it."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class ConsulAgent(LocalAgent):
         server: bool = True,
         encrypt: str = "",
         log_level: str = "debug",
+        datacenter: str = "dc1",
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
     ) -> None:
@@ -42,6 +43,7 @@ class ConsulAgent(LocalAgent):
             server: a bootstrapping server, else a client.
             encrypt: base64 gossip key.
             log_level: of its log.
+            datacenter: its datacenter.
             arguments: more of ``consul agent``.
             watch: gets its log as it is written, see `Process`.
         """
@@ -56,12 +58,12 @@ class ConsulAgent(LocalAgent):
             [find_peer("consul"), "agent"],
             http_port=ports.take(),
             gossip_port=ports.take(),
+            wan_port=ports.take(),
             folder=folder,
             arguments=[
                 *role,
-                "-datacenter=dc1",
+                f"-datacenter={datacenter}",
                 f"-server-port={ports.take()}",
-                f"-serf-wan-port={ports.take()}",
                 "-dns-port=-1",
                 "-grpc-port=-1",
                 f"-advertise={HOST}",

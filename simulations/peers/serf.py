@@ -57,7 +57,7 @@ class SerfAgent:
         self.name = name
         self.gossip = (HOST, port)
         self.rpc = SerfRpc((HOST, rpc_port))
-        self._rpc_address = (HOST, rpc_port)
+        self.rpc_address = (HOST, rpc_port)
         command = [
             find_peer("serf"),
             "agent",
@@ -104,7 +104,7 @@ class SerfAgent:
     async def ready(self, within: float = 10.0) -> None:
         """Wait until its RPC answers and stay connected."""
         await self.rpc.close()
-        self.rpc = SerfRpc(self._rpc_address)
+        self.rpc = SerfRpc(self.rpc_address)
 
         async def answers() -> bool:
             if not self.process.running:

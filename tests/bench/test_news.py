@@ -21,11 +21,12 @@ CONSUL = (
     b"2026-01-01T01:14:07Z [DEBUG] agent: new event: event_name=foo event_id=7facadcd\n"
 )
 OURS = (
-    b"2026-01-01T01:14:04.000Z [INFO]  agent.agent: MemberJoined member=a address=127.0.0.1\n"
+    b"2026-01-01T01:14:03.000Z [INFO]  agent.wan: MemberJoined member=a.dc1 address=127.0.0.1\n"
+    b"2026-01-01T01:14:04.000Z [INFO]  agent.lan: MemberJoined member=a address=127.0.0.1\n"
     b"2026-01-01T01:14:05.000Z [DEBUG] agent.agent: event name=deploy id=7facadcd\n"
-    b"2026-01-01T01:14:06.000Z [INFO]  agent.agent: MemberFailed member=a address=127.0.0.1\n"
-    b"2026-01-01T01:14:07.000Z [INFO]  agent.agent: MemberLeft member=b address=127.0.0.1\n"
-    b"2026-01-01T01:14:08.000Z [INFO]  agent.agent: MemberUpdated member=b address=127.0.0.1\n"
+    b"2026-01-01T01:14:06.000Z [INFO]  agent.lan: MemberFailed member=a address=127.0.0.1\n"
+    b"2026-01-01T01:14:07.000Z [INFO]  agent.lan: MemberLeft member=b address=127.0.0.1\n"
+    b"2026-01-01T01:14:08.000Z [INFO]  agent.lan: MemberUpdated member=b address=127.0.0.1\n"
 )
 
 

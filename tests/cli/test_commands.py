@@ -155,6 +155,22 @@ def test_version_names_version_and_protocols(gossip: Any) -> None:
     assert json.loads(gossip("version", "-format=json").out)["Version"] == "0.1.0"
 
 
+def test_reload_asks_the_agent(fake: FakeAgent, gossip: Any) -> None:
+    assert gossip("reload") == (0, "Configuration reload triggered\n", "")
+    assert [(r.method, r.path) for r in fake.requests] == [("PUT", "/v1/agent/reload")]
+    assert json.loads(gossip("reload", "-format=json").out) == {"Reloaded": True}
+
+
+def test_a_reload_that_fails_shows_every_mistake(fake: FakeAgent, gossip: Any) -> None:
+    fake.answer("/v1/agent/reload", Answer(500, b"unknown key x\nunknown key y"))
+
+    code, out, err = gossip("reload")
+
+    assert (code, out) == (1, "")
+    assert "unknown key x" in err
+    assert "unknown key y" in err
+
+
 # --- What all commands share ---
 
 
@@ -163,6 +179,7 @@ HTTP_COMMANDS = [
     ["events"],
     ["info"],
     ["leave"],
+    ["reload"],
     ["force-leave", "x"],
     ["event", "x"],
     ["monitor"],
@@ -342,7 +359,9 @@ def test_every_command_refuses_unknown_flags_with_1(gossip: Any, name: str) -> N
     assert f"see gossip {name} -help" in err
 
 
-@pytest.mark.parametrize("name", ["events", "info", "keygen", "leave", "members", "version"])
+@pytest.mark.parametrize(
+    "name", ["events", "info", "keygen", "leave", "members", "reload", "version"]
+)
 def test_stray_arguments_are_refused(fake: FakeAgent, gossip: Any, name: str) -> None:
     code, out, err = gossip(name, "stray")
     assert (code, out) == (1, "")

@@ -20,6 +20,7 @@ from gossip import (
     Gap,
     JoinError,
     LimitError,
+    Member,
     MemberJoined,
     MemberLeft,
     MemberStatus,
@@ -29,7 +30,7 @@ from gossip.wire.messages import Ack, Alive, Ping
 from gossip.wire.packet import PacketCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.driver.conftest import StartNode
 
@@ -148,8 +149,8 @@ async def test_admit_refuses_a_member_with_its_reason_on_both_sides(start_node: 
     one = await start_node("one")
     config = Config.local("picky", bind="127.0.0.1", port=0)
 
-    def admit(member: Any) -> str | None:
-        return f"Member '{member.name}' is not wanted" if member.name == "one" else None
+    def admit(members: Sequence[Member]) -> str | None:
+        return "Member 'one' is not wanted" if "one" in {m.name for m in members} else None
 
     async with Cluster(config, admit=admit) as picky:
         with pytest.raises(JoinError, match="Member 'one' is not wanted"):

@@ -171,6 +171,8 @@ async def test_closing_the_cluster_ends_replies_and_handlers(start_node: StartNo
     assert cancelled.is_set()
     assert cluster.closed.done()
     replies.close()
+    with pytest.raises(GossipError, match="closed"):
+        cluster.query("who")
 
 
 async def test_r42_replies_that_nobody_reads_are_bounded(start_node: StartNode) -> None:
@@ -329,7 +331,7 @@ async def test_r14_of_two_pools_that_meet_the_holder_of_fewer_votes_ends(
     # They learn of one another in exchanges of states.
     often = {"push_pull_interval": 0.5}
     holders = await pool(start_node, 3, **often)
-    intruder = await start_node("n0", query_timeout_mult=2, **often)
+    intruder = await start_node("n0", query_timeout_mult=8, **often)
     friend = await start_node("friend", **often)
     await friend.join([address(intruder)])
     events = intruder.subscribe()

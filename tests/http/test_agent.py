@@ -7,14 +7,18 @@ import itertools
 import json
 import time
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.agent import datacenter_problem
 from agent.config import Ports
 from agent.version import REVISION, VERSION
-from gossip.events import Member, MemberStatus
+from gossip.events import NameConflictLost
+from gossip.serf.leave import Lifecycle
 from tests.helpers_agent import TestAgent, eventually, running
+
+if TYPE_CHECKING:
+    from gossip.events import MemberStatus
 
 MEMBER_KEYS = [
     "Name",
@@ -134,7 +138,7 @@ async def test_s16_the_index_stays_while_nothing_visible_changes(one: TestAgent)
     assert indexes.pop() >= 1
     await one.put("/v1/event/fire/x")  # no change of the members
     assert {(await one.get("/v1/agent/members")).index for _ in range(5)} == {
-        one.agent.members_index
+        one.agent.lan.members_index
     }
 
 
@@ -205,7 +209,7 @@ async def test_s16_every_change_a_follower_sees_has_a_higher_index() -> None:
 
 async def test_l10_blocked_queries_end_when_the_pool_is_closed(one: TestAgent) -> None:
     index = (await one.get("/v1/agent/members")).index
-    waiting = asyncio.ensure_future(one.agent.members(index=index, wait=60))
+    waiting = asyncio.ensure_future(one.agent.lan.members(index=index, wait=60))
     await asyncio.sleep(0)
     await one.agent.cluster.close()
     assert (await asyncio.wait_for(waiting, 5))[1] == index
@@ -232,7 +236,7 @@ async def test_self_has_every_key_of_the_first_api_and_of_newer_clients() -> Non
     assert config["PrimaryDatacenter"] == config["Datacenter"] == "dc1"
     assert config["AdvertiseAddr"] == "127.0.0.1"
     assert list(shown["Member"]) == MEMBER_KEYS
-    assert shown["Coord"] is None
+    assert set(shown["Coord"]) == {"Adjustment", "Error", "Height", "Vec"}
     assert shown["Meta"] == {}
 
 
@@ -252,6 +256,7 @@ async def test_every_statistic_is_text(one: TestAgent) -> None:
         "event_queue",
         "query_queue",
         "encrypted",
+        "coordinate_resets",
     }
     assert stats["serf_lan"]["members"] == "1"
     assert set(stats["agent"]) >= {"check_monitors", "check_ttls", "checks", "services"}
@@ -332,44 +337,12 @@ async def test_a_join_that_reaches_nobody_is_500_with_the_reason(
     assert text in answer.text
 
 
-@pytest.mark.parametrize("path", ["join/127.0.0.1:1?wan=1", "force-leave/x?wan"])
-async def test_the_wan_pool_is_refused(one: TestAgent, path: str) -> None:
-    texts = {
-        "join/127.0.0.1:1?wan=1": "Must be a server to join WAN cluster",
-        "force-leave/x?wan": "Must be a server to force-leave a node from the WAN cluster",
-    }
-    answer = await one.put(f"/v1/agent/{path}")
-    assert (answer.status, answer.text) == (500, texts[path])
-    async with running(server=True) as server:
-        answer = await server.put(f"/v1/agent/{path}")
-        assert (answer.status, answer.text) == (500, "The WAN pool is not served by this agent")
-
-
 async def test_a_bare_wan_joins_the_lan_pool() -> None:
     async with running("a") as a, running("b") as b:
         assert (await a.put(f"/v1/agent/join/{b.gossip}?wan=")).status == 200
 
 
 # Datacenters
-
-
-@pytest.mark.parametrize(
-    ("tags", "problem"),
-    [
-        ({}, None),
-        ({"role": "web"}, None),
-        ({"role": "node", "dc": "dc1"}, None),
-        ({"role": "consul", "dc": "dc1"}, None),
-        ({"role": "web", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
-        ({"role": "node", "dc": "dc2"}, "Member 'x' part of wrong datacenter 'dc2'"),
-        ({"role": "consul", "dc": ""}, "Member 'x' part of wrong datacenter ''"),
-    ],
-)
-def test_r24_members_of_another_datacenter_are_refused(
-    tags: dict[str, str], problem: str | None
-) -> None:
-    member = Member("x", "127.0.0.1", 1, tags, MemberStatus.ALIVE, 1, 5, 2, 2, 5, 4)
-    assert datacenter_problem(member, "dc1") == problem
 
 
 async def test_r24_joining_another_datacenter_is_500_and_leaves_both_pools_intact() -> None:
@@ -440,7 +413,7 @@ async def test_a_force_leave_that_cannot_be_told_is_500(
         raise TimeoutError
 
     monkeypatch.setattr(one.agent.cluster, "force_leave", never)
-    answer = await one.put("/v1/agent/force-leave/b")
+    answer = await one.put("/v1/agent/force-leave/one")
     assert (answer.status, answer.text) == (500, "timed out broadcasting node removal")
 
 
@@ -503,3 +476,16 @@ async def test_retry_join_gives_up_after_retry_max() -> None:
     async with running(**settings) as agent:  # type: ignore[arg-type]
         await agent.agent.join_configured()
         assert await asyncio.wait_for(asyncio.shield(agent.agent.finished), 10) == 1
+
+
+async def test_r14_an_agent_that_loses_its_name_ends_with_status_1() -> None:
+    async with running("a", pool={"resolve_name_conflicts": True}) as a:
+        cluster = a.agent.cluster
+        await eventually(lambda: bool(cluster._subscriptions))  # the agent follows events by now
+        cluster.node.lifecycle = Lifecycle.LOST_NAME
+        cluster.node.notify(NameConflictLost("a", votes=0, voters=2), 0.0)
+        await cluster.fire("wake-up")
+
+        async with asyncio.timeout(5):
+            assert await a.agent.finished == 1
+            await asyncio.shield(cluster.closed)

@@ -32,6 +32,19 @@ assert aiohttp.__version__
 assert aiohttp.web.Response is sys.modules["agent.http._aiohttp"].Response
 """
 
+FORWARD = """
+from tests.helpers_forward import join, server
+
+async def forward():
+    async with server("one", "dc1") as one, running("web") as web:
+        await join(web, one)
+        answer = await web.put("/v1/event/fire/x?dc=dc2")
+        assert answer.text == "rpc error making call: No path to datacenter"
+
+asyncio.run(forward())
+assert "aiohttp.client" in sys.modules
+"""
+
 
 def run(code: str) -> None:
     ended = subprocess.run(
@@ -50,6 +63,10 @@ def test_serving_loads_no_client() -> None:
 
 def test_the_whole_of_aiohttp_can_be_loaded_later() -> None:
     run(SERVE + CLIENT)
+
+
+def test_forwarding_loads_the_client_when_it_is_needed() -> None:
+    run(SERVE + FORWARD + CLIENT)
 
 
 def test_the_whole_of_aiohttp_may_be_there_before() -> None:

@@ -38,7 +38,9 @@ SECURITY = {
 TEXT = "text/plain; charset=utf-8"
 ENDLESS = {"/v1/agent/monitor"}  # has tests of its own
 READS = [
-    route.path for route in ROUTES if route.methods is Methods.READ and route.path not in ENDLESS
+    f"{route.path}one" if route.path.startswith("/v1/") and route.path.endswith("/") else route.path
+    for route in ROUTES
+    if route.methods is Methods.READ and route.path not in ENDLESS
 ]
 WRITES = [route.path for route in ROUTES if route.methods is not Methods.READ]
 
@@ -168,7 +170,7 @@ async def test_an_answer_with_a_version_is_rendered_once_for_all(one: TestAgent)
     assert (await one.get("/x?pretty")).text == "[\n    1\n]\n"
     for version in range(2, 20):
         assert (await one.get("/x")).json == [version]
-    assert len(one.http._renderer._rendered) == 4
+    assert len(one.http.endpoints.renderer._rendered) == 4
 
 
 async def test_a_failure_behind_the_handler_is_500_with_its_text(one: TestAgent) -> None:
@@ -231,7 +233,9 @@ async def test_strict_mode_refuses_the_gets_that_change_state() -> None:
         for path in ("/v1/agent/join/127.0.0.1:1", "/v1/agent/force-leave/x"):
             answer = await agent.get(path)
             assert (answer.status, answer.headers["allow"]) == (405, "OPTIONS,PUT")
-        assert (await agent.put("/v1/agent/force-leave/x")).status == 200
+        answer = await agent.put("/v1/agent/force-leave/x")
+        assert (answer.status, answer.text) == (500, "agent: No node found with name 'x'")
+        assert (await agent.put("/v1/agent/force-leave/one")).status == 200
         assert (await agent.ask("HEAD", "/v1/agent/self")).status == 405
 
 
@@ -300,7 +304,7 @@ async def test_our_own_pages_may_change_state(one: TestAgent) -> None:
 async def test_no_endpoint_changes_state_for_another_network(
     one: TestAgent, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.http.app._remote", lambda _request: "192.0.2.1")
+    monkeypatch.setattr("agent.http.app.remote_ip", lambda _request: "192.0.2.1")
     answer = await one.put(path + "x" if path.endswith("/") else path)
     assert answer.status == 403
     assert "http_config.allow_write_http_from" in answer.text
@@ -308,7 +312,7 @@ async def test_no_endpoint_changes_state_for_another_network(
 
 
 async def test_a_listed_network_may_change_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.http.app._remote", lambda _request: "192.0.2.1")
+    monkeypatch.setattr("agent.http.app.remote_ip", lambda _request: "192.0.2.1")
     async with running(http_config={"allow_write_http_from": ("192.0.2.0/24",)}) as agent:
         assert (await agent.put("/v1/event/fire/x")).status == 200
 
@@ -414,9 +418,9 @@ async def test_a_client_that_goes_away_in_its_body_leaves_no_line_in_the_log(
     writer.write(
         b"PUT /v1/event/fire/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"
     )
-    await eventually(lambda: one.http._writes)
+    await eventually(lambda: one.http.endpoints.writes)
     writer.close()
-    await eventually(lambda: not one.http._writes and len(one.http.gate) == 0)
+    await eventually(lambda: not one.http.endpoints.writes and len(one.http.gate) == 0)
     assert one.agent.events.recent() == []
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -432,7 +436,7 @@ async def test_a_change_is_finished_when_its_client_has_gone(one: TestAgent) -> 
     serve(one, slow, Methods.UPDATE)
     _, writer = await asyncio.open_connection("127.0.0.1", one.port)
     writer.write(b"PUT /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    await eventually(lambda: one.http._writes)
+    await eventually(lambda: one.http.endpoints.writes)
     writer.close()
     await eventually(lambda: len(one.http.gate) == 0)
     go.set()

@@ -129,7 +129,7 @@ async def test_fire_is_put_only(one: TestAgent, method: str) -> None:
         ("node=(", "Invalid node filter: error parsing regexp: missing ): ("),
         ("service=(", "Invalid service filter: error parsing regexp: missing ): ("),
         ("service=x&tag=(", "Invalid tag filter: error parsing regexp: missing ): ("),
-        ("dc=mars", "No path to datacenter"),
+        ("dc=mars", "No known Consul servers"),
         ("dc=mars&node=(", "Invalid node filter: error parsing regexp: missing ): ("),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,11 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.helpers_agent import eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,11 +81,14 @@ class Process:
         return self.process.returncode, out, err
 
 
+ANY_PORTS = ("-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", "-server-port=0")
+
+
 @contextmanager
 def started(*argv: str) -> Iterator[Process]:
     """An agent on ports of the system's choice."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "-http-port=0", "-serf-lan-port=0", *argv],
+        [sys.executable, "-c", RUN, *ANY_PORTS, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -114,6 +121,23 @@ def test_the_banner_comes_first_and_names_everything(tmp_path: Path) -> None:
         ):
             assert re.search(pattern, text, re.MULTILINE), pattern
         assert agent.get("/v1/status/leader") == (200, '""')
+
+
+def test_the_banner_of_a_server_shows_the_port_of_its_wan_pool() -> None:
+    with started("-dev") as agent:
+        agent.until("Log data")
+        (wan_port,) = re.findall(r"WAN: (\d+)", "\n".join(agent.lines))
+        assert f'"SerfWan":{wan_port}' in agent.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_taken_wan_port_ends_the_start_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started("-dev", f"-serf-wan-port={port}") as agent:
+            code, _, err = agent.end()
+    assert code == 1
+    assert "cannot bind the gossip address" in err
+    assert str(port) in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -193,6 +217,50 @@ def test_hup_reads_the_log_level_again_and_keeps_running(tmp_path: Path) -> None
         agent.process.send_signal(signal.SIGHUP)
         agent.until("configuration not read again")
         assert agent.get("/")[0] == 200
+
+
+def test_reload_takes_over_tags_and_rules_and_names_what_needs_a_restart(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"tags": {"zone": "eu"}}')
+    with started(*client(tmp_path, f"-config-file={settings}", "-tag=rack=1=a")) as agent:
+        agent.until("Log data")
+
+        def tags() -> dict[str, str]:
+            shown: dict[str, str] = json.loads(agent.get("/v1/agent/self")[1])["Member"]["Tags"]
+            return {name: shown[name] for name in ("zone", "rack", "dc") if name in shown}
+
+        before = tags()
+        settings.write_text(
+            '{"tags": {"zone": "us"}, "datacenter": "east",'
+            ' "http_config": {"block_endpoints": ["/v1/status/leader"]}}'
+        )
+        assert agent.get("/v1/agent/reload", "PUT") == (200, "")
+        agent.until("need a restart .*keys=datacenter")
+        after = tags()
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            agent.get("/v1/status/leader")
+
+        settings.write_text('{"tags": {"role": "x"}, "log_levle": "DEBUG"}')
+        with pytest.raises(urllib.error.HTTPError, match="500") as refused:
+            agent.get("/v1/agent/reload", "PUT")
+        text = refused.value.read().decode()
+
+        assert '"role" is a tag that the agent sets itself' in text
+        assert "unknown key log_levle" in text
+        assert (before, after, tags()) == (
+            {"zone": "eu", "rack": "1=a", "dc": "dc1"},
+            {"zone": "us", "rack": "1=a", "dc": "dc1"},
+            after,
+        )
+
+
+async def test_reload_replaces_the_seeds() -> None:
+    async with running("one") as one, running("two") as two:
+        config = one.agent.config.replace(retry_join=(two.gossip,))
+
+        assert await one.agent.apply(config) == []
+
+        await eventually(lambda: len(one.agent.cluster.members()) == 2)
 
 
 def test_a_start_join_that_reaches_nobody_ends_with_code_1(tmp_path: Path) -> None:
@@ -277,3 +345,34 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=20
     )
     assert found.stdout == "[]\n"
+
+
+def test_a_client_process_forwards_to_a_server_process(tmp_path: Path) -> None:
+    key = "-encrypt=" + "A" * 43 + "="
+    with (
+        started("-dev", "-node=server", key) as server,
+        started(*client(tmp_path, key)) as web,
+    ):
+        for agent in (server, web):
+            agent.until("data will now stream")
+        web.get(f"/v1/agent/join/127.0.0.1:{server.lan_port}", "PUT")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            web.get("/v1/event/fire/x?dc=dc2", "PUT")
+        text = caught.value.read().decode()
+        assert (caught.value.code, text) == (500, "rpc error making call: No path to datacenter")
+        assert '"served":"1"' in server.get("/v1/agent/self")[1].replace(" ", "")
+
+
+def test_a_busy_server_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started(*client(tmp_path, "-server", f"-server-port={port}")) as agent:
+            code, _, errors = agent.end()
+    assert code == 1
+    assert "cannot bind the server address (ports.server): " in errors
+
+
+def test_a_server_without_a_port_takes_nothing(tmp_path: Path) -> None:
+    with started(*client(tmp_path, "-server", "-server-port=-1")) as agent:
+        agent.until("data will now stream")
+        assert '"port"' not in agent.get("/v1/agent/members")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from tests.helpers_agent import TestAgent, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+LOG = logging.getLogger("agent.lan")
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +69,48 @@ async def test_r17_a_seed_that_never_answered_is_isolation_and_our_own_address_i
         assert not b.agent.seeds.isolated
 
 
+async def test_r17_a_restarted_agent_that_finds_nobody_of_its_last_run_is_isolated(
+    tmp_path: Path,
+) -> None:
+    async with running("a") as a:
+        async with running("b", data_dir=str(tmp_path)) as b:
+            await b.agent.join(a.gossip)
+            await eventually(lambda: b"alive: a " in snapshot_of(tmp_path))
+        async with running("b", data_dir=str(tmp_path)) as b:
+            await eventually(lambda: len(b.agent.cluster.members()) == 2)
+            assert await isolated(b) == "false"
+            port = a.agent.cluster.local_address[1]
+    async with running("b", data_dir=str(tmp_path)) as b:
+        assert await isolated(b) == "true"
+        async with running("a", ports=Ports(http=0, serf_lan=port)):
+            await eventually(lambda: not b.agent.seeds.isolated)
+
+
+async def test_r16_seeds_and_the_members_of_the_last_run_are_both_tried(tmp_path: Path) -> None:
+    (tmp_path / "serf").mkdir()
+    settings: dict[str, Any] = {"data_dir": str(tmp_path), "retry_interval": 0.05}
+    async with running("seed") as seed, running("known") as known:
+        snapshot_file(tmp_path).write_text(f"alive: known {known.gossip}\n")
+        async with running("b", retry_join=(seed.gossip,), **settings) as b:
+            await b.agent.join_configured()
+            await eventually(lambda: len(b.agent.cluster.members()) == 3)
+        assert known.agent.cluster.node.members.get("seed") is not None
+
+
+def snapshot_file(data_dir: Path) -> Path:
+    return data_dir / "serf" / "local.snapshot"
+
+
+def snapshot_of(data_dir: Path) -> bytes:
+    return snapshot_file(data_dir).read_bytes()
+
+
 class Pool:
     """What `Seeds` asks of a cluster, with members as a test sets them."""
 
     local_address = ("10.0.0.1", 8301)
     members_version = 1
+    rejoining = False
 
     def __init__(self, *alive: str) -> None:
         self.alive = ["10.0.0.1", *alive]
@@ -90,7 +131,7 @@ class Pool:
 
 async def test_r16_seeds_that_are_alive_members_are_left_alone() -> None:
     addresses = ("10.0.0.1", "10.0.0.2:8301", "n3/10.0.0.3", "10.0.0.4", "a:b:c")
-    keeper = seeds.Seeds(Pool("10.0.0.2", "10.0.0.3"), addresses)  # type: ignore[arg-type]
+    keeper = seeds.Seeds(Pool("10.0.0.2", "10.0.0.3"), addresses, log=LOG)  # type: ignore[arg-type]
     assert await keeper._missing() == ["10.0.0.4", "a:b:c"]
 
 
@@ -99,7 +140,7 @@ async def test_r16_missing_seeds_are_tried_again_and_again_in_company(
 ) -> None:
     monkeypatch.setattr(seeds, "CHECK_INTERVAL", 0.02)
     pool = Pool("10.0.0.2")
-    keeper = seeds.Seeds(pool, ("10.0.0.2", "10.0.0.9"))  # type: ignore[arg-type]
+    keeper = seeds.Seeds(pool, ("10.0.0.2", "10.0.0.9"), log=LOG)  # type: ignore[arg-type]
     task = asyncio.ensure_future(keeper.stay_joined())
     await eventually(lambda: len(pool.tried) >= 3)
     task.cancel()
@@ -117,7 +158,7 @@ async def test_r17_attempts_in_isolation_grow_rarer(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("agent.seeds.asyncio.sleep", sleep)
     monkeypatch.setattr("agent.seeds.random.uniform", lambda _a, _b: 1.0)
-    keeper = seeds.Seeds(Pool(), ("10.0.0.9",))  # type: ignore[arg-type]
+    keeper = seeds.Seeds(Pool(), ("10.0.0.9",), log=LOG)  # type: ignore[arg-type]
     task = asyncio.ensure_future(keeper.stay_joined())
     while len(pauses) < 14:
         await real(0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gossip import Cluster, Config
 from simulations.local.ports import Ports
 from simulations.peers import ConsulAgent, PeerMissingError, SerfAgent, find_peer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 StartSerf = Callable[..., Awaitable[SerfAgent]]
+StartOurs = Callable[..., Awaitable[Cluster]]
 StartConsul = Callable[..., Awaitable[ConsulAgent]]
 
 
@@ -36,6 +38,12 @@ def genuine_serf() -> str:
 
 
 @pytest.fixture
+def genuine_consul() -> str:
+    """For tests that need nothing but its command line: Consul's binary."""
+    return require("consul")
+
+
+@pytest.fixture
 def ports() -> Iterator[Ports]:
     """Ports that nobody else picks during the test."""
     with Ports() as leased:
@@ -49,10 +57,23 @@ async def start_serf(tmp_path: Path, ports: Ports) -> AsyncIterator[StartSerf]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(name: str, **settings: Any) -> SerfAgent:
-            agent = SerfAgent(
-                name, port=ports.take(), rpc_port=ports.take(), folder=tmp_path, **settings
-            )
+            port = settings.pop("port", None) or ports.take()
+            agent = SerfAgent(name, port=port, rpc_port=ports.take(), folder=tmp_path, **settings)
             return await stack.enter_async_context(agent)
+
+        yield start
+
+
+@pytest.fixture
+async def start_ours(ports: Ports) -> AsyncIterator[StartOurs]:
+    """A function that starts one more node of ours, closed with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(name: str, *, keyring_file: Path | None = None, **settings: Any) -> Cluster:
+            settings.setdefault("port", ports.take())
+            config = Config.lan(name, bind="127.0.0.1", **settings)
+            cluster = Cluster(config, keyring_file=keyring_file)
+            return await stack.enter_async_context(cluster)
 
         yield start
 

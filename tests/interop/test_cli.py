@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.config import parse
+from agent.servers import FORWARD_TAG
 from simulations.peers import find_peer
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ async def test_our_tags_have_the_keys_and_constants_of_consuls(start_consul: Any
         ("client", []),
         ("server", ["-server", "-bootstrap", "-serf-wan-port=8302"]),
     ):
-        ours = parse(["-data-dir=/nonexistent", *argv]).tags(ID)
+        ours = dict(parse(["-data-dir=/nonexistent", *argv]).gossip_config(ID).tags)
+        assert ours.pop(FORWARD_TAG, None) == ("1" if name == "server" else None)
         assert ours.keys() == genuine[name].keys()
         assert {k: v for k, v in ours.items() if k not in own} == {
             k: v for k, v in genuine[name].items() if k not in own
@@ -141,7 +143,7 @@ async def test_consul_takes_a_member_with_our_tags_into_its_catalog(
 ) -> None:
     server = await start_consul("server")
     await server.elected()
-    tags = parse(["-data-dir=/nonexistent"]).tags(ID)
+    tags = parse(["-data-dir=/nonexistent"]).member_tags(ID)
     other = await start_serf("ours", tags=tags)
     await other.join([server.gossip])
     answer = await server.call("GET", "/v1/agent/members")

@@ -6,18 +6,19 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gossip import Cluster, Config, MemberFailed, MemberLeft, MemberStatus, UserEvent
+from gossip import MemberFailed, MemberLeft, MemberStatus, UserEvent
 from gossip.wire.address import join_host_port
 from simulations.local.wait import eventually
 
 if TYPE_CHECKING:
-    from simulations.local.ports import Ports
+    from gossip import Cluster
     from simulations.peers import SerfAgent
+    from tests.interop.conftest import StartOurs
 
 pytestmark = pytest.mark.interop
 
@@ -58,7 +59,6 @@ class MixedPool:
 
 
 StartPool = Callable[..., Awaitable[MixedPool]]
-StartOurs = Callable[..., Awaitable[Cluster]]
 
 
 def status_of(cluster: Cluster, name: str) -> str | None:
@@ -66,19 +66,6 @@ def status_of(cluster: Cluster, name: str) -> str | None:
         if member.name == name:
             return member.status.name.lower()
     return None
-
-
-@pytest.fixture
-async def start_ours(ports: Ports) -> AsyncIterator[StartOurs]:
-    """A function that starts one more node of ours, closed with the test."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(name: str, **settings: Any) -> Cluster:
-            settings.setdefault("port", ports.take())
-            config = Config.lan(name, bind="127.0.0.1", **settings)
-            return await stack.enter_async_context(Cluster(config))
-
-        yield start
 
 
 @pytest.fixture

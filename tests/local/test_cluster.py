@@ -48,6 +48,37 @@ async def test_an_agent_that_left_is_shown_as_left_and_comes_back_after_a_restar
         await cluster.complete(within=10)
 
 
+async def test_a_killed_agent_finds_its_cluster_again_without_being_told_where_it_is() -> None:
+    async with LocalCluster(2) as cluster:
+        stays, killed = cluster.agents
+        snapshot = killed.folder / "data" / "serf" / "local.snapshot"
+        await eventually(
+            lambda: f"alive: {stays.name} " in snapshot.read_text(), within=10, what="it is noted"
+        )
+        await killed.process.kill()
+        event = await stays.fire("missed")
+
+        await killed.restart()
+
+        await cluster.complete(within=10)
+
+        async def listed() -> list[str]:
+            return [e["ID"] for e in (await killed.events())[0]]
+
+        assert await eventually(listed, within=10, what="the event it missed") == [event]
+
+
+async def test_an_agent_that_left_comes_back_by_itself_with_rejoin() -> None:
+    async with LocalCluster(2, arguments=["-rejoin"]) as cluster:
+        stays, leaves = cluster.agents
+        assert await leaves.leave() == 0
+        assert (await stays.members())[leaves.name] == LEFT
+
+        await leaves.restart()
+
+        await cluster.complete(within=10)
+
+
 async def test_a_killed_agent_is_detected_by_the_running_ones() -> None:
     async with LocalCluster(3) as cluster:
         await cluster.agents[2].process.kill()

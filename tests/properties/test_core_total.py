@@ -28,6 +28,7 @@ from gossip.wire.messages import (
 )
 from gossip.wire.serf import (
     JoinIntent,
+    KeyRequest,
     LeaveIntent,
     Query,
     QueryResponse,
@@ -42,6 +43,8 @@ from tests import strategies as wire
 from tests.rigs import PORT, VSN, NodeRig, address_of, alive, ip_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gossip.events import Member
 
 FEW = settings(max_examples=100, deadline=None)
@@ -75,7 +78,11 @@ serf_leaves: st.SearchStrategy[SerfMessage] = st.one_of(
     st.builds(
         Query, u64s, u32s, addrs, ports, names, st.lists(filters, max_size=3), u32s,
         st.sampled_from([0, 1, 3, 255]), st.just(0),
-        st.sampled_from(["_serf_ping", "_serf_conflict", "_serf_list-keys", "uptime"]), payloads,
+        st.sampled_from([
+            "_serf_ping", "_serf_conflict", "_serf_list-keys", "_serf_install-key", "_serf_use-key",
+            "_serf_remove-key", "_serf_", "uptime",
+        ]),
+        st.one_of(payloads, st.sampled_from([KeyRequest(bytes(16)).encode(), b"\x07", b"\x06\xc0"])),
     ),
     st.builds(QueryResponse, u64s, u32s, names, u32s, payloads),
 )  # fmt: skip
@@ -127,8 +134,8 @@ def encoded(message: Message) -> bytes:
 def node_rig(**settings: Any) -> NodeRig:
     """A node with two members, where every layer above is asked something."""
 
-    def admit(member: Member) -> str | None:
-        return "refused" if member.tags.get("dc") == "west" else None
+    def admit(members: Sequence[Member]) -> str | None:
+        return "refused" if any(m.tags.get("dc") == "west" for m in members) else None
 
     rig = NodeRig(admit=admit, **settings)
     rig.learn("ann", "bob")

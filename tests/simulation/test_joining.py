@@ -20,7 +20,9 @@ from gossip.wire.keyring import Keyring
 from tests.helpers import Host, Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+
+    from gossip.events import Admit
 
 ALIVE = MemberStatus.ALIVE
 
@@ -228,11 +230,12 @@ def dc_of(member: Member) -> str:
     return member.tags.get("dc", "")
 
 
-def only(dc: str) -> Callable[[Member], str | None]:
-    def admit(member: Member) -> str | None:
-        if dc_of(member) == dc:
-            return None
-        return f"{member.name} is of the pool {dc_of(member)!r}, this is {dc!r}"
+def only(dc: str) -> Admit:
+    def admit(members: Sequence[Member]) -> str | None:
+        for member in members:
+            if dc_of(member) != dc:
+                return f"{member.name} is of the pool {dc_of(member)!r}, this is {dc!r}"
+        return None
 
     return admit
 

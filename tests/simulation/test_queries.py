@@ -23,7 +23,7 @@ def answering(hosts: list[Host]) -> None:
         host.answers = lambda query, name=host.name: query.payload + name.encode()
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 40])
+@pytest.mark.parametrize("size", [1, 2, 3, 12])
 def test_everybody_acks_and_answers_once(size: int) -> None:
     pool = Pool(seed=size)
     hosts = pool.joined(size)

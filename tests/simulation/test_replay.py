@@ -11,6 +11,7 @@ from gossip.wire.keyring import Keyring
 from tests.helpers import Host, Pool
 
 if TYPE_CHECKING:
+    from gossip.swim.members import Record
     from gossip.wire.address import Address
 
 
@@ -19,19 +20,19 @@ class Watch:
 
     def __init__(self, hosts: list[Host]) -> None:
         self._hosts = hosts
-        self._rows: dict[tuple[str, str], tuple[Status, int]] = {}
+        self._rows: dict[tuple[str, str], tuple[Record, Status, int]] = {}
         self._clocks: dict[str, tuple[int, int, int]] = {}
 
     def look(self) -> None:
         for host in self._hosts:
-            rows = {r.info.name: (r.status, r.incarnation) for r in host.node.membership.table}
-            for name, (status, incarnation) in rows.items():
-                before = self._rows.get((host.name, name))
-                if before is not None:
-                    assert incarnation >= before[1]
-                    if before[0] >= Status.DEAD and status <= Status.SUSPECT:
-                        assert incarnation > before[1]  # nobody is raised by old news
-                self._rows[host.name, name] = (status, incarnation)
+            rows = {record.info.name: record for record in host.node.membership.table}
+            for name, record in rows.items():
+                held, status, incarnation = self._rows.get((host.name, name), (None, 0, 0))
+                if held is record:  # else it was reaped and has come anew
+                    assert record.incarnation >= incarnation
+                    if status >= Status.DEAD and record.status <= Status.SUSPECT:
+                        assert record.incarnation > incarnation  # nobody is raised by old news
+                self._rows[host.name, name] = (record, record.status, record.incarnation)
             for observer, name in list(self._rows):
                 if observer == host.name and name not in rows:
                     del self._rows[observer, name]  # it was reaped

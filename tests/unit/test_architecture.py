@@ -1,6 +1,6 @@
 """The floors of the project, read from its imports (tigerbeetle: tidy.zig has the idea).
 
-    5   agent.cli, agent.run, agent.http, agent.rpc, agent.commands
+    5   agent.cli, agent.run, agent.http, agent.rpc, agent.commands, agent.forward.listener
     4   the rest of agent                            asyncio
     3   gossip itself: gossip.aio, gossip.streams …  asyncio, sockets; and simulations beside it
     2   gossip.serf, gossip.events                   pure
@@ -35,6 +35,7 @@ FLOORS = {
     "agent.run": 5,
     "agent.commands": 5,
     "agent.http": 5,
+    "agent.forward.listener": 5,
     "agent.rpc": 5,
 }
 IMPURE = {

@@ -74,6 +74,11 @@ def test_flags_override_what_development_mode_sets() -> None:
         (["-join=a", "-join=b:1"], "start_join", ("a", "b:1")),
         (["-retry-join=a"], "retry_join", ("a",)),
         (["-retry-interval=1m30s"], "retry_interval", 90.0),
+        (["-server", "-join-wan=a", "-join-wan=b"], "start_join_wan", ("a", "b")),
+        (["-server", "-retry-join-wan=a"], "retry_join_wan", ("a",)),
+        (["-retry-interval-wan=5s"], "retry_interval_wan", 5.0),
+        (["-retry-max-wan=2"], "retry_max_wan", 2),
+        (["-advertise-wan=[::1]"], "advertise_addr_wan", "::1"),
         (["-retry-max=3"], "retry_max", 3),
         (["-rejoin"], "rejoin_after_leave", True),
         (["-encrypt", KEY], "encrypt", KEY),
@@ -132,6 +137,28 @@ def test_a_flag_sets_the_setting_of_the_same_meaning(argv: list[str], key: str, 
         ([DATA, "-retry-interval=5"], 'flag -retry-interval: missing unit in duration "5"'),
         ([DATA, "-retry-interval=0s"], "flag -retry-interval: 0s is not above 0s"),
         ([DATA, "-retry-max=-1"], "flag -retry-max: -1 is below 0"),
+        ([DATA, "-server", "-join-wan="], "flag -join-wan: an address is empty"),
+        ([DATA, "-join-wan=a"], "flag -join-wan: needs a WAN pool: server, and ports.serf_wan"),
+        (
+            [DATA, "-server", "-serf-wan-port=-1", "-retry-join-wan=a"],
+            "flag -retry-join-wan: needs a WAN pool",
+        ),
+        ([DATA, "-retry-interval-wan=0s"], "flag -retry-interval-wan: 0s is not above 0s"),
+        ([DATA, "-retry-max-wan=-1"], "flag -retry-max-wan: -1 is below 0"),
+        ([DATA, "-advertise-wan=x"], 'flag -advertise-wan: "x" is not an IP address'),
+        (
+            [DATA, "-server", "-serf-wan-port=8301"],
+            "flag -serf-wan-port: 8301 is the port of ports.serf_lan already",
+        ),
+        ([DATA, "-server", "-http-port=8302"], "flag -http-port: 8302 is the gossip port"),
+        (
+            [DATA, "-server", f"-node={'n' * 252}"],
+            "flag -node: name '",
+        ),
+        (
+            [DATA, "-server", "-node=a.dc1", "-serf-wan-port=-1"],
+            'flag -node: "a.dc1" is what a server is called in the WAN pool',
+        ),
         ([DATA, "-log-level=loud"], 'flag -log-level: "LOUD" is not one of TRACE, DEBUG'),
         ([DATA, "-protocol=1"], "flag -protocol: 1 is not between 2 and 3"),
         ([DATA, "-allow-write-http-from=10"], "flag -allow-write-http-from: "),
@@ -229,12 +256,65 @@ def test_the_tags_of_a_client_are_consuls() -> None:
 
 
 def test_the_tags_of_a_server_are_consuls() -> None:
-    client = parse([DATA]).tags(ID)
-    server = parse([DATA, "-server", "-server-port=7300"]).tags(ID)
-    assert server == client | {"role": "consul", "port": "7300", "raft_vsn": "3", "ft_fs": "1"}
-    assert parse([DATA, "-server", "-bootstrap"]).tags(ID)["bootstrap"] == "1"
-    assert parse([DATA, "-server", "-bootstrap-expect=5"]).tags(ID)["expect"] == "5"
-    assert parse([DATA, "-server", "-serf-wan-port=8302"]).tags(ID)["wan_join_port"] == "8302"
+    client = parse([DATA]).member_tags(ID)
+    server = parse([DATA, "-server", "-server-port=7300"]).member_tags(ID)
+    assert server == client | {
+        "role": "consul",
+        "port": "7300",
+        "raft_vsn": "3",
+        "ft_fs": "1",
+        "gapi": "1",
+    }
+    assert parse([DATA, "-server", "-bootstrap"]).member_tags(ID)["bootstrap"] == "1"
+    assert parse([DATA, "-server", "-bootstrap-expect=5"]).member_tags(ID)["expect"] == "5"
+
+
+def test_a_server_announces_its_wan_pool_in_the_lan_pool_only() -> None:
+    config = parse([DATA, "-server", "-serf-wan-port=9302"])
+    assert config.gossip_config(ID).tags == config.member_tags(ID) | {"wan_join_port": "9302"}
+    assert config.wan_gossip_config(ID).tags == config.member_tags(ID)
+    for argv in (["-server", "-serf-wan-port=-1"], ["-serf-wan-port=9302"]):
+        assert "wan_join_port" not in parse([DATA, *argv]).gossip_config(ID).tags
+
+
+@pytest.mark.parametrize(
+    ("argv", "port", "runs"),
+    [
+        ([], -1, False),
+        (["-server"], 8302, True),
+        (["-dev"], 8302, True),
+        (["-server", "-serf-wan-port=0"], 0, True),
+        (["-server", "-serf-wan-port=-1"], -1, False),
+        (["-serf-wan-port=8302"], 8302, False),
+    ],
+)
+def test_servers_run_a_wan_pool_unless_it_is_off(argv: list[str], port: int, runs: bool) -> None:
+    config = parse([DATA, *argv])
+    assert (config.ports.serf_wan, config.runs_wan) == (port, runs)
+
+
+def test_the_wan_pool_has_consuls_values() -> None:
+    argv = [DATA, "-node=n1", "-server", "-bind=127.0.0.1", "-advertise=10.0.0.1", "-dc=east"]
+    pool = parse([*argv, f"-encrypt={KEY}"]).wan_gossip_config(ID)
+    assert (pool.name, pool.bind, pool.port, pool.advertise) == (
+        "n1.east",
+        "127.0.0.1",
+        8302,
+        "10.0.0.1",
+    )
+    assert (pool.probe_interval, pool.probe_timeout, pool.suspicion_mult) == (5.0, 3.0, 6)
+    assert (pool.gossip_interval, pool.gossip_nodes, pool.push_pull_interval) == (0.5, 4, 60.0)
+    assert (pool.tcp_timeout, pool.gossip_to_the_dead_time) == (30.0, 60.0)
+    assert (pool.reconnect_timeout, pool.leave_propagate_delay) == (72 * 3600, 3.0)
+    assert (pool.protocol_version, pool.keys) == (4, (bytes(range(32)),))
+    assert parse([*argv, "-advertise-wan=8.8.8.8"]).wan_gossip_config(ID).advertise == "8.8.8.8"
+
+
+def test_development_mode_hurries_in_the_wan_pool_too() -> None:
+    config = parse(["-dev"])
+    lan, wan = config.gossip_config(ID), config.wan_gossip_config(ID)
+    for name in ("probe_interval", "probe_timeout", "gossip_interval", "suspicion_mult"):
+        assert getattr(wan, name) == getattr(lan, name)
 
 
 def test_the_pool_has_consuls_values() -> None:
@@ -250,7 +330,17 @@ def test_the_pool_has_consuls_values() -> None:
     assert (pool.reconnect_timeout, pool.leave_propagate_delay) == (72 * 3600, 3.0)
     assert (pool.dead_node_reclaim_time, pool.min_queue_depth) == (30.0, 4096)
     assert pool.protocol_version == 4
+    assert not pool.resolve_name_conflicts
     assert pool.keys == ()
+
+
+def test_snapshots_are_where_consul_keeps_them_and_nowhere_in_development_mode() -> None:
+    config = parse(["-data-dir=/var/lib/gossip", "-rejoin"])
+    assert config.snapshot_path("local") == Path("/var/lib/gossip/serf/local.snapshot")
+    assert config.snapshot_path("remote") == Path("/var/lib/gossip/serf/remote.snapshot")
+    assert parse(["-dev", "-data-dir=/var/lib/gossip"]).snapshot_path("local") is None
+    assert config.gossip_config(ID).rejoin_after_leave
+    assert not parse([DATA]).gossip_config(ID).rejoin_after_leave
 
 
 def test_keys_and_settings_given_by_the_caller_win() -> None:
@@ -267,7 +357,6 @@ def test_keys_and_settings_given_by_the_caller_win() -> None:
         (["-bind=0.0.0.0"], "not encrypted"),
         (["-advertise=8.8.8.8"], "not encrypted"),
         (["-node=a_b"], "DNS"),
-        (["-serf-wan-port=8302"], "serf_wan"),
         (["-server"], "Raft"),
     ],
 )
@@ -315,3 +404,51 @@ def test_the_version_is_that_of_the_project() -> None:
 def test_decoding_a_key_fails_with_a_config_error() -> None:
     with pytest.raises(ConfigError, match="not base64"):
         decode_key("?")
+
+
+@pytest.mark.parametrize("port", ["0", "-1"])
+def test_a_server_without_a_port_announces_none(port: str) -> None:
+    config = parse([DATA, "-server", f"-server-port={port}"])
+    assert not config.member_tags(ID).keys() & {"port", "gapi"}
+    assert config.member_tags(ID, server_port=4711).items() >= {"port": "4711", "gapi": "1"}.items()
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["-server", "-server-port=8301"], "8301 is the gossip port (ports.serf_lan) already"),
+        (["-server", "-server-port=8500"], "8500 is the HTTP port (ports.http) already"),
+    ],
+)
+def test_a_server_has_a_port_of_its_own(argv: list[str], problem: str) -> None:
+    with pytest.raises(AgentConfigError) as caught:
+        parse([DATA, *argv])
+    assert caught.value.errors == (f"flag -server-port: {problem}",)
+    parse([DATA, *argv[1:]])
+
+
+def test_tags_of_flags_and_files_stand_beside_the_agents_own(tmp_path: Path) -> None:
+    path = tmp_path / "tags.json"
+    path.write_text('{"tags": {"zone": "eu", "rack": "1"}}')
+
+    config = parse([DATA, f"-config-file={path}", "-tag=rack=2", "--tag", "empty="])
+
+    assert config.tags == {"zone": "eu", "rack": "2", "empty": ""}
+    assert config.gossip_config(ID).tags.items() >= {"zone": "eu", "dc": "dc1"}.items()
+
+
+@pytest.mark.parametrize(
+    ("tag", "problem"),
+    [
+        ("dc=x", '"dc" is a tag that the agent sets itself'),
+        ("gapi=1", '"gapi" is a tag that the agent sets itself'),
+        ("a\tb=1", "or its value is empty or has control characters"),
+        ("=1", "or its value is empty or has control characters"),
+        (f"long={'x' * 512}", "encoded, exceed the limit of 512"),
+        ("lonely", "is not an object of strings (as a flag: name=value)"),
+    ],
+)
+def test_tags_that_cannot_be_are_refused(tag: str, problem: str) -> None:
+    with pytest.raises(AgentConfigError, match="tag") as refused:
+        parse([DATA, f"-tag={tag}"])
+    assert problem in str(refused.value)

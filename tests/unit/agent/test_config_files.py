@@ -44,6 +44,7 @@ FULL: dict[str, Any] = {
     "pid_file": "/run/g.pid",
     "bind_addr": "127.0.0.1",
     "advertise_addr": "127.0.0.2",
+    "advertise_addr_wan": "127.0.0.3",
     "client_addr": "127.0.0.1",
     "addresses": {"http": "127.0.0.3 unix:///run/g.sock"},
     "ports": {
@@ -59,6 +60,11 @@ FULL: dict[str, Any] = {
     "retry_join": ["b"],
     "retry_interval": "10s",
     "retry_max": 4,
+    "start_join_wan": ["c"],
+    "retry_join_wan": ["d"],
+    "retry_interval_wan": "20s",
+    "retry_max_wan": 5,
+    "strict_merge": True,
     "rejoin_after_leave": True,
     "encrypt": KEY,
     "encrypt_verify_incoming": False,
@@ -68,6 +74,7 @@ FULL: dict[str, Any] = {
     "leave_on_terminate": True,
     "skip_leave_on_interrupt": False,
     "reconnect_timeout": "8h",
+    "reconnect_timeout_wan": "9h",
     "gossip_lan": {
         "gossip_interval": "100ms",
         "gossip_nodes": 4,
@@ -76,6 +83,7 @@ FULL: dict[str, Any] = {
         "suspicion_mult": 5,
         "retransmit_mult": 6,
     },
+    "gossip_wan": {"probe_interval": "7s", "retransmit_mult": 3},
     "http_config": {
         "allow_write_http_from": ["10.0.0.0/8", "::1/128"],
         "block_endpoints": ["/v1/agent/join"],
@@ -99,6 +107,11 @@ def test_every_key_of_a_file_arrives(tmp_path: Path) -> None:
     assert (config.ports.http, config.ports.serf_lan, config.ports.serf_wan) == (1, 2, 3)
     assert (config.retry_interval, config.reconnect_timeout) == (10.0, 8 * 3600)
     assert (config.gossip_lan.probe_interval, config.gossip_lan.retransmit_mult) == (2.0, 6)
+    assert (config.gossip_wan.probe_interval, config.gossip_wan.retransmit_mult) == (7.0, 3)
+    assert (config.gossip_wan.probe_timeout, config.gossip_wan.gossip_nodes) == (3.0, 4)
+    assert (config.start_join_wan, config.retry_join_wan) == (("c",), ("d",))
+    assert (config.retry_interval_wan, config.reconnect_timeout_wan) == (20.0, 9 * 3600)
+    assert config.advertise_addr_wan == "127.0.0.3"
     assert config.http_config.response_headers == {"X-Frame-Options": "DENY"}
     assert config.http_config.allow_write_http_from == ("10.0.0.0/8", "::1/128")
     assert (config.limits.http_max_conns_per_client, config.acl_token) == (7, "t0psecret")
@@ -174,6 +187,11 @@ def test_response_headers_of_several_files_are_merged(tmp_path: Path) -> None:
             "key gossip_lan.probe_interval: probe_interval",
         ),
         ({"gossip_lan": {"gossip_nodes": 0}}, "key gossip_lan.gossip_nodes: gossip_nodes 0 is not"),
+        (
+            {"server": True, "gossip_wan": {"probe_interval": "1s"}},
+            "key gossip_wan.probe_timeout: probe_timeout 3",
+        ),
+        ({"reconnect_timeout_wan": "1h"}, "key reconnect_timeout_wan: 1h0m0s is below the minimum"),
         ({"limits": {"http_max_conns_per_client": -1}}, "key limits.http_max_conns_per_client: -1"),
         ({"connect": {}}, "key connect is Consul's and has no meaning for this agent"),
         ({"enable_script_checks": True}, "key enable_script_checks: true is not supported here"),

@@ -141,7 +141,7 @@ def test_after_the_farewell_pings_are_still_answered() -> None:
 
     rig.hear(Ping(7, "me"), source=address_of("ann"))
 
-    assert (Ack(7), address_of("ann")) in rig.sent()
+    assert (Ack(7, rig.node.ack_payload()), address_of("ann")) in rig.sent()
     assert rig.status("me") is MemberStatus.LEFT
 
 

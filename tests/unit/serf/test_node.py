@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gossip.errors import ConfigError, LimitError
 from gossip.events import MemberStatus, UserEvent
 from gossip.serf.node import Node
+from gossip.swim.members import NodeInfo, Status
 from gossip.wire.messages import Dead, UserMessage
 from gossip.wire.serf import (
     ConflictResponse,
@@ -22,7 +23,12 @@ from gossip.wire.serf import (
     decode_tags,
     encode_tags,
 )
-from tests.rigs import NodeRig, address_of, alive, answer, ip_of
+from tests.rigs import PORT, VSN, NodeRig, address_of, alive, answer, ip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gossip.events import Member
 
 ALIVE, LEAVING, LEFT, FAILED = (
     MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.LEFT, MemberStatus.FAILED,
@@ -705,9 +711,11 @@ def test_r30_tags_too_large_change_nothing() -> None:
 
 
 def test_the_application_decides_who_may_be_a_member() -> None:
-    rig = NodeRig(
-        admit=lambda m: f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
-    )
+    def admit(members: Sequence[Member]) -> str | None:
+        (m,) = members
+        return f"{m.name} is of {m.tags['dc']}" if m.tags["dc"] != "east" else None
+
+    rig = NodeRig(admit=admit)
 
     rig.hear(
         alive("ann", meta=encode_tags({"dc": "east"})),
@@ -717,6 +725,27 @@ def test_the_application_decides_who_may_be_a_member() -> None:
     assert rig.status("ann") is ALIVE
     assert rig.status("bob") is None
     assert rig.node.take_notices() == ["bob is of west"]
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (Status.ALIVE, MemberStatus.ALIVE),
+        (Status.SUSPECT, MemberStatus.ALIVE),
+        (Status.DEAD, MemberStatus.FAILED),
+        (Status.LEFT, MemberStatus.LEFT),
+        (9, MemberStatus.ALIVE),
+    ],
+)
+def test_the_application_is_told_what_newcomers_are_said_to_be(
+    state: int, status: MemberStatus
+) -> None:
+    asked: list[Member] = []
+    rig = NodeRig(admit=asked.extend)
+
+    rig.node.admit([(NodeInfo("ann", ip_of("ann"), PORT, b"", VSN), state)])
+
+    assert [(member.name, member.status) for member in asked] == [("ann", status)]
 
 
 def test_a_name_conflict_is_told_to_the_operator() -> None:
@@ -758,3 +787,35 @@ def test_our_address_may_be_ipv6() -> None:
     )  # fmt: skip
 
     assert node.members.views()[0].addr == "::1"
+
+
+# Leaves that are never undone
+
+
+def test_r22_a_member_that_answers_long_after_its_leave_intent_is_alive_again() -> None:
+    rig = NodeRig()
+    rig.learn("ann")
+    rig.m.prober.stop()
+    # As a push/pull makes it of somebody's list of left members; the join that refutes it ties.
+    rig.hear_serf(LeaveIntent(7, "ann"), JoinIntent(7, "ann"))
+    stuck = rig.status("ann")
+
+    rig.advance(59)
+    before = rig.status("ann")
+    rig.advance(20)
+
+    assert (stuck, before, rig.status("ann")) == (LEAVING, LEAVING, ALIVE)
+
+
+def test_r22_a_member_that_is_suspect_stays_leaving() -> None:
+    rig = NodeRig()
+    rig.learn("ann")
+    rig.m.prober.stop()
+    rig.hear_serf(LeaveIntent(7, "ann"))
+    record = rig.m.table.get("ann")
+    assert record is not None
+    rig.m.table.set_status(record, Status.SUSPECT, rig.now)
+
+    rig.advance(80)
+
+    assert rig.status("ann") is LEAVING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -313,6 +314,16 @@ def test_half_a_round_of_targets_has_no_repetition(size: int) -> None:
     for _ in range(size * 40):
         recent.append(ring.next(eligible))
         assert len({id(record) for record in recent}) == len(recent)
+
+
+def test_two_targets_take_turns() -> None:
+    ring = GossipRing(random.Random(3))
+    for record in records(2):
+        ring.add(record)
+
+    targets = [id(ring.next(eligible)) for _ in range(40)]
+
+    assert all(a != b for a, b in pairwise(targets))
 
 
 def test_everybody_is_a_target_equally_often() -> None:

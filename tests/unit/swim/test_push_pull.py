@@ -269,6 +269,16 @@ def test_r24_one_member_that_the_application_refuses_refuses_the_state() -> None
     assert rig.m.take_notices() == [reason]
 
 
+def test_the_application_is_asked_once_about_all_newcomers_of_a_join_and_what_they_are() -> None:
+    rig = rig_at(Status.ALIVE)
+    rig.delegate.asked.clear()
+    rig.delegate.refused["dan"] = "dan may not be here"
+
+    refused(rig, row("ann"), row("cat"), row("dan", Status.LEFT), join=True)
+
+    assert rig.delegate.asked == [[("cat", Status.ALIVE), ("dan", Status.LEFT)]]
+
+
 def test_in_a_periodic_exchange_only_the_refused_member_is_left_out() -> None:
     rig = rig_at(None)
     rig.delegate.refused["ann"] = "not welcome"

@@ -1,0 +1,117 @@
+"""``/v1/operator/keyring``: the gossip keys of our pools, changed and listed by all their members.
+
+Unlike Consul's it is about our own datacenter and the WAN pool: keys do not travel to the servers of
+other datacenters, who are asked for theirs where they are. Listing counts as a change, so the same
+clients may do it: it shows the keys themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from agent.http.errors import HttpError
+from agent.http.routing import Call, Methods, Reply, Route
+from agent.keyring import error_text, operate
+from gossip.wire.keyring import KeyringError, decode_key
+
+if TYPE_CHECKING:
+    from agent.keyring import KeyOperation, PoolKeys
+
+__all__ = ["routes"]
+
+MAX_BODY = 4096
+"""Bytes of a request; a key takes 44."""
+MAX_RELAY_FACTOR = 5
+_OPERATIONS: dict[str, KeyOperation] = {
+    "GET": "list",
+    "POST": "install",
+    "PUT": "use",
+    "DELETE": "remove",
+}
+_TRUTHS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("", "0", "f", "F", "FALSE", "false", "False"), False),
+}
+
+
+def routes() -> tuple[Route, ...]:
+    """The endpoint."""
+    return (Route("/v1/operator/keyring", Methods.KEYRING, keyring),)
+
+
+async def keyring(call: Call) -> Reply:
+    """List the keys, or have every member install, use or remove one."""
+    operation = _OPERATIONS[call.method]
+    text = "" if operation == "list" else await _read_key(call)
+    relay_factor, local_only = relay_factor_of(call), _local_only(call)
+    if local_only and operation != "list":
+        raise HttpError(
+            400, "Invalid use of local-only: local-only can only be set for list requests"
+        )
+    try:
+        key = decode_key(text) if text or operation != "list" else b""
+    except KeyringError as error:
+        raise HttpError(500, str(error)) from None
+    answers = await operate(
+        call.agent, operation, key, relay_factor=relay_factor, local_only=local_only
+    )
+    if problem := error_text(answers):
+        raise HttpError(500, problem)
+    return Reply([_render(answer) for answer in answers]) if operation == "list" else Reply()
+
+
+def relay_factor_of(call: Call) -> int:
+    """``?relay-factor=``.
+
+    Raises:
+        HttpError: 400 for what is no number from 0 to 5.
+    """
+    text = call.get("relay-factor")
+    if not re.fullmatch(r"[+-]?[0-9]{0,9}", text) or text in {"+", "-"}:
+        raise HttpError(400, f'Error parsing relay factor: "{text[:20]}" is not a whole number')
+    factor = int(text or "0")
+    if not 0 <= factor <= MAX_RELAY_FACTOR:
+        raise HttpError(
+            400, f"Invalid relay-factor: Relay factor must be in range: [0, {MAX_RELAY_FACTOR}]"
+        )
+    return factor
+
+
+def _local_only(call: Call) -> bool:
+    text = call.get("local-only")
+    if text not in _TRUTHS:
+        raise HttpError(400, f'Error parsing local-only: "{text[:20]}" is not true or false')
+    return _TRUTHS[text]
+
+
+async def _read_key(call: Call) -> str:
+    """The key of the body as it is written there; what is wrong with it is told without it."""
+    try:
+        body = json.loads(await call.read_body(MAX_BODY))
+    except (ValueError, RecursionError):
+        raise HttpError(400, "Request decode failed: the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise HttpError(400, "Request decode failed: the body is not an object")
+    # Consul's reader takes keys of any case.
+    key = next((value for name, value in body.items() if name.lower() == "key"), "")
+    if not isinstance(key, str):
+        raise HttpError(400, "Request decode failed: Key is not a string")
+    return key
+
+
+def _render(answer: PoolKeys) -> dict[str, Any]:
+    result = answer.result
+    rendered: dict[str, Any] = {
+        "WAN": answer.wan,
+        "Datacenter": answer.datacenter,
+        "Segment": "",
+        "Messages": result.messages,
+        "Keys": result.keys,
+        "PrimaryKeys": result.primary_keys,
+        "NumNodes": result.num_nodes,
+    }
+    if not result.messages:
+        del rendered["Messages"]
+    return rendered

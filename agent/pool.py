@@ -1,0 +1,218 @@
+"""Pool: one gossip pool that the agent is in, the LAN or the WAN pool.
+
+It owns a `Cluster` and knows how to find the others, who may come in, and what an operator asks about
+members. What the two pools do differently is given to it, or done by `agent.wan.WanPool`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from agent.coordinates import node_coordinates
+from agent.logs import Value
+from agent.merge import NodeIds
+from agent.seeds import Seeds
+from gossip.aio import Cluster
+from gossip.errors import GossipError
+from gossip.events import Gap, MemberStatus
+from gossip.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from agent.coordinates import NodeCoordinate
+    from gossip.config import Config
+    from gossip.events import Member, MemberEvent
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """One pool. Everything runs on the loop that called `start`.
+
+    Args:
+        name: ``lan`` or ``wan``; its lines in the log come from ``agent.NAME``.
+        config: its settings.
+        rule: tells why a member may not be in it, or None.
+        node_id: ours, where node IDs have to be unique; empty where they are not looked at.
+        snapshot: file that remembers its members and clocks; None remembers nothing.
+        keyring_file: file that keeps its keys and wins over the configured one; None keeps them in
+            memory.
+        start_join: addresses joined once at start.
+        retry_join: addresses joined at start until one answers.
+        retry_interval: seconds between those attempts.
+        retry_max: how many; 0 sets no bound.
+        give_up: called when these are exhausted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        *,
+        rule: Callable[[Member], str | None],
+        node_id: str = "",
+        snapshot: Path | None = None,
+        keyring_file: Path | None = None,
+        start_join: Sequence[str] = (),
+        retry_join: Sequence[str] = (),
+        retry_interval: float = 30.0,
+        retry_max: int = 0,
+        give_up: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.log = logging.getLogger(f"agent.{name}")
+        self._rule = rule
+        self.cluster = Cluster(
+            config, admit=self._admit, snapshot=snapshot, keyring_file=keyring_file
+        )
+        self._ids = NodeIds(config.name, node_id, self.cluster.member) if node_id else None
+        self._start_join = start_join
+        self._retry_join = retry_join
+        self._give_up = give_up
+        self.seeds = Seeds(
+            self.cluster,
+            tuple(dict.fromkeys((*start_join, *retry_join))),
+            log=self.log,
+            retry_interval=retry_interval,
+            retry_max=retry_max,
+        )
+        # Indexes go on growing across a restart, or a client would wait with one from before it.
+        self._index_base = int(time.time() * 1000)
+        self._joining: asyncio.Task[None] | None = None
+        self._tasks = Tasks(self.log)
+
+    # Life
+
+    async def start(self) -> None:
+        """Become a pool of one.
+
+        Raises:
+            OSError: the gossip address cannot be bound.
+            ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
+        """
+        await self.cluster.start()
+
+    async def join_configured(self) -> None:
+        """Join what the configuration names: `start_join` now, `retry_join` until one answers.
+
+        From then on all of these are seeds: they are tried again when the pool is lost.
+
+        Raises:
+            JoinError: none of the addresses of `start_join` answers.
+        """
+        if self._start_join:
+            count = await self.cluster.join(self._start_join)
+            self.log.info("joined at start nodes=%d", count)
+        if self._start_join or self._retry_join:
+            self._joining = self._tasks.spawn(self._stay_joined())
+
+    def retry_join(self, addresses: Sequence[str]) -> None:
+        """Look for other seeds from now on, besides those of `start_join`."""
+        self._retry_join = addresses
+        self.seeds.addresses = tuple(dict.fromkeys((*self._start_join, *addresses)))
+        if self._joining is None:
+            self._joining = self._tasks.spawn(self._stay_joined())
+
+    async def leave(self) -> None:
+        """Leave gracefully; the sockets stay open until `stop`."""
+        self.log.info("leaving the pool")
+        if self._joining is not None:
+            self._joining.cancel()
+        await self.cluster.leave()
+
+    async def stop(self) -> None:
+        """End everything at once; without `leave` before, the others see a failure. Idempotent."""
+        await self._tasks.cancel()
+        await self.cluster.close()
+
+    async def _stay_joined(self) -> None:
+        """Find the pool through `retry_join`, and find it again whenever it is lost."""
+        if self._retry_join and not await self.seeds.join(self._retry_join):
+            self._give_up()
+            return
+        await self.seeds.stay_joined()
+
+    # Members
+
+    def _admit(self, members: Sequence[Member]) -> str | None:
+        for member in members:
+            if problem := self._rule(member):
+                return problem
+        return None if self._ids is None else self._ids.admit(members)
+
+    @property
+    def members_index(self) -> int:
+        """Grows with every change of the members, across restarts too."""
+        return self._index_base + self.cluster.members_version
+
+    async def members(self, *, index: int = 0, wait: float = 0.0) -> tuple[list[Member], int]:
+        """Everybody known and the index of that list, once it exceeds `index`.
+
+        Index 0 never waits. Otherwise it waits `wait` seconds at most and gives the list unchanged.
+        """
+        cluster = self.cluster
+        await self._outlast(index, wait, lambda: cluster.members_version, cluster.members_changed)
+        return cluster.members(), self.members_index
+
+    async def coordinates(
+        self, *, index: int = 0, wait: float = 0.0
+    ) -> tuple[list[NodeCoordinate], int]:
+        """The coordinates of its members and their index; waits as `members` does."""
+        cluster = self.cluster
+        await self._outlast(
+            index, wait, lambda: cluster.coordinates_version, cluster.coordinates_changed
+        )
+        return node_coordinates(cluster), self._index_base + cluster.coordinates_version
+
+    async def _outlast(
+        self,
+        index: int,
+        wait: float,
+        version: Callable[[], int],
+        changed: Callable[[int], Awaitable[int]],
+    ) -> None:
+        """Wait until the index of a version exceeds `index`, at most `wait` seconds; 0 never waits."""
+        if not index:
+            return
+        try:
+            async with asyncio.timeout(wait):
+                while self._index_base + (seen := version()) <= index:
+                    if await changed(seen) == seen:
+                        return  # closed
+        except TimeoutError:
+            pass
+
+    async def force_leave(self, name: str, *, prune: bool = False) -> bool:
+        """Declare that a failed member left, or forget it; False if nobody has that name.
+
+        Raises:
+            GossipError: the news could not be told in time.
+        """
+        if self.cluster.member(name) is None:
+            return False
+        try:
+            status = await self.cluster.force_leave(name, prune=prune)
+        except TimeoutError:
+            raise GossipError("timed out broadcasting node removal") from None
+        if status in {MemberStatus.ALIVE, MemberStatus.LEAVING}:
+            self.log.warning(
+                "force-leave of a running node, which will refute it name=%s", Value(name)
+            )
+        return True
+
+    def log_change(self, event: MemberEvent | Gap) -> None:
+        """Write down what happened to a member."""
+        if isinstance(event, Gap):
+            self.log.warning("events were lost, this agent is too slow missed=%d", event.missed)
+        else:
+            self.log.info(
+                "%s member=%s address=%s",
+                type(event).__name__,
+                Value(event.member.name),
+                event.member.addr,
+            )

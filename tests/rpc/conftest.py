@@ -81,6 +81,11 @@ class Raw:
                 assert data, f"the agent hung up after {found}"
                 self._unpacker.feed(data)
 
+    async def exactly(self, count: int) -> bytes:
+        """The next bytes; not after `values`, which may have taken some of them."""
+        async with asyncio.timeout(10):
+            return await self.reader.readexactly(count)
+
     async def ended(self) -> bytes:
         """What comes until the agent hangs up."""
         async with asyncio.timeout(10):

@@ -206,11 +206,10 @@ async def test_stats_are_sections_of_texts(one: RpcAgent) -> None:
 async def test_a_fresh_coordinate_is_serfs_byte_for_byte(one: RpcAgent) -> None:
     raw = await one.raw()
     request = RECORDED["ipc_get-coordinate_request"].replace(b"srv", b"one")
-    raw.send(("handshake", 0, {"Version": 1}), request)
-    await raw.values(1)
-    expected = RECORDED["ipc_get-coordinate_response"]
+    raw.send(RECORDED["ipc_handshake_request"], request)
+    expected = RECORDED["ipc_handshake_response"] + RECORDED["ipc_get-coordinate_response"]
 
-    assert await raw.reader.readexactly(len(expected)) == expected
+    assert await raw.exactly(len(expected)) == expected
     raw.close()
 
 

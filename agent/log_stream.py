@@ -128,9 +128,14 @@ class LogStream:
         return [entry for entry in self._recent if entry.level >= level]
 
     @contextlib.contextmanager
-    def watch(self, level: int) -> Iterator[Subscription[LogEntry]]:
-        """The entries to come that have at least this level, while the block lasts."""
-        watcher: Subscription[LogEntry] = Subscription(KEPT, self._forget)
+    def watch(
+        self, level: int, *, on_missed: Callable[[], None] | None = None
+    ) -> Iterator[Subscription[LogEntry]]:
+        """The entries to come that have at least this level, while the block lasts.
+
+        `on_missed` is called for each that is lost because too many wait to be read.
+        """
+        watcher: Subscription[LogEntry] = Subscription(KEPT, self._forget, on_missed)
         self._watchers[watcher] = (level, asyncio.get_running_loop())
         self.adjust()
         try:

@@ -39,7 +39,7 @@ from gossip.wire.keyring import Keyring
 from gossip.zones import Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -455,13 +455,16 @@ class Cluster:
         """Wait until `coordinates_version` is not `version`, or the cluster is closed; returns it."""
         return await self._coordinates_changes.wait(version)
 
-    def subscribe(self, *, limit: int = 1024) -> Subscription[Event]:
+    def subscribe(
+        self, *, limit: int = 1024, on_missed: Callable[[], None] | None = None
+    ) -> Subscription[Event]:
         """Membership changes, user events and queries from now on.
 
         Args:
             limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.
+            on_missed: called for each that is lost, at once.
         """
-        subscription = Subscription(limit, self._subscriptions.remove)
+        subscription = Subscription(limit, self._subscriptions.remove, on_missed)
         self._subscriptions.append(subscription)
         return subscription
 

@@ -20,11 +20,22 @@ class Subscription(Generic[_Item]):
     """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
 
     It ends when the cluster, or whatever else publishes, is closed or `close` is called.
+
+    Args:
+        limit: events kept for a slow consumer.
+        on_close: called when it ends.
+        on_missed: called for every event that is lost, when that happens.
     """
 
-    def __init__(self, limit: int, on_close: Callable[[Subscription[_Item]], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        on_close: Callable[[Subscription[_Item]], None],
+        on_missed: Callable[[], None] | None = None,
+    ) -> None:
         self._limit = limit
         self._on_close = on_close
+        self._on_missed = on_missed
         self._items: deque[_Item | Gap] = deque()
         self._missed = 0
         self._ready = asyncio.Event()
@@ -55,6 +66,8 @@ class Subscription(Generic[_Item]):
         """Queue an event, or count it as missed while the consumer is too far behind."""
         if len(self._items) >= self._limit:
             self._missed += 1
+            if self._on_missed is not None:
+                self._on_missed()
         else:
             if self._missed:
                 self._items.append(Gap(self._missed))

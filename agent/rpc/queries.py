@@ -72,17 +72,12 @@ async def query(session: Session, request: Request) -> None:
         relay_factor=u8(body, b"RelayFactor"),
         timeout=timeout / 1e9 if timeout else None,
     )
-    try:
-        session.open(request.seq, _send_replies(session, request.seq, replies))
-    except RpcError:
-        replies.close()
-        raise
+    session.open(request.seq, _send_replies(session, request.seq, replies), replies.close)
 
 
 async def _send_replies(session: Session, seq: int, replies: QueryReplies) -> None:
-    async with replies:
-        async for reply in replies:
-            await session.send(seq, _record(reply))
+    async for reply in replies:
+        await session.send(seq, _record(reply))
     await session.send(seq, {"From": "", "Payload": None, "Type": "done"})
 
 

@@ -96,6 +96,8 @@ class RpcServer:
                 for connection in list(self._connections):
                     await connection.idle.wait()
         await self._tasks.cancel()
+        for connection in list(self._connections):
+            connection.abort()  # its task had not begun
         await self._listener.wait_closed()
         self._listener = None
 
@@ -169,8 +171,12 @@ class _Connection:
         except OSError:
             pass  # it has gone
         finally:
-            await self.session.close()
-            await self._hang_up()
+            self._writer.close()
+            try:
+                await self.session.close()
+                await self._last_answer()
+            finally:
+                self._writer.transport.abort()
 
     async def _converse(self) -> None:
         loop = asyncio.get_running_loop()
@@ -192,13 +198,11 @@ class _Connection:
                 elif deadline is None:
                     timer.reschedule(deadline := loop.time() + self._limits.request)
 
-    async def _hang_up(self) -> None:
-        """Let the last answer out, but wait for nobody who does not read."""
-        self._writer.close()
+    async def _last_answer(self) -> None:
+        """Let what is written out, but wait for nobody who does not read."""
         with contextlib.suppress(OSError):  # TimeoutError is one of them
             async with asyncio.timeout(_LINGER):
                 await self._writer.wait_closed()
-        self._writer.transport.abort()
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)

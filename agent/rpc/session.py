@@ -127,20 +127,45 @@ class Session:
         """
         await self._write(encode_answer(seq, body, error=error))
 
-    def open(self, seq: int, records: Coroutine[object, object, None]) -> None:
+    def counter(self, name: str) -> Callable[[], None]:
+        """A function that counts one more of something in `stats`."""
+
+        def count() -> None:
+            self.stats[name] += 1
+
+        return count
+
+    def open(
+        self,
+        seq: int,
+        records: Coroutine[object, object, None],
+        release: Callable[[], None] | None = None,
+    ) -> None:
         """Run what sends the records of a request; it starts after the request is answered.
+
+        Args:
+            seq: the number of the request.
+            records: sends them; may be stopped before it has begun.
+            release: gives back what it takes them from, however this ends.
 
         Raises:
             RpcError: the number has a stream already, or there are too many.
         """
+
+        def ended(_task: object = None) -> None:
+            records.close()
+            if release is not None:
+                release()
+
         problem = STREAM_EXISTS if seq in self.streams else ""
         if not problem and len(self.streams) >= MAX_STREAMS:
             problem = f"more than {MAX_STREAMS} streams on one connection"
         if problem:
-            records.close()
+            ended()
             raise RpcError(problem)
         # A task begins at the next turn of the loop, and the answer is written in this one.
-        self.streams[seq] = self._tasks.spawn(self._run(seq, records))
+        self.streams[seq] = task = self._tasks.spawn(self._run(seq, records))
+        task.add_done_callback(ended)
 
     def stop(self, seq: int) -> None:
         """End the stream of a request, if it has one."""

@@ -89,30 +89,25 @@ def parse_filters(expression: str) -> list[Filter]:
 async def stream(session: Session, request: Request) -> None:
     """Send the events to come that pass the filter."""
     filters = parse_filters(text(request.body, b"Type"))
-    subscription = session.agent.cluster.subscribe(limit=QUEUE)
-    try:
-        session.open(request.seq, _send_events(session, request.seq, subscription, filters))
-    except RpcError:
-        subscription.close()
-        raise
+    subscription = session.agent.cluster.subscribe(
+        limit=QUEUE, on_missed=session.counter("rpc_events_dropped")
+    )
+    records = _send_events(session, request.seq, subscription, filters)
+    session.open(request.seq, records, subscription.close)
 
 
 async def _send_events(
     session: Session, seq: int, subscription: Subscription[Event], filters: Sequence[Filter]
 ) -> None:
-    try:
-        async for event in subscription:
-            if isinstance(event, NameConflictLost):
-                continue  # the cluster ends with it, and so does this
-            if isinstance(event, Gap):
-                session.stats["rpc_events_dropped"] += event.missed
-                log.warning("a client is too slow for its events dropped=%d", event.missed)
-                continue
-            kind, name = _kind_of(event)
-            if any(f.takes(kind, name) for f in filters):
-                await session.send(seq, _record(event, kind, session))
-    finally:
-        subscription.close()
+    async for event in subscription:
+        if isinstance(event, NameConflictLost):
+            continue  # the cluster ends with it, and so does this
+        if isinstance(event, Gap):
+            log.warning("a client is too slow for its events dropped=%d", event.missed)
+            continue
+        kind, name = _kind_of(event)
+        if any(f.takes(kind, name) for f in filters):
+            await session.send(seq, _record(event, kind, session))
 
 
 def _kind_of(event: _Shown) -> tuple[str, str]:
@@ -163,15 +158,12 @@ async def monitor(session: Session, request: Request) -> None:
 
 async def _send_log(session: Session, seq: int, level: int) -> None:
     logs = session.agent.logs
-    with logs.watch(level) as watcher:
+    count = session.counter("rpc_log_lines_dropped")
+    with logs.watch(level, on_missed=count) as watcher:
         for entry in logs.recent(level):
             await session.send(seq, {"Log": entry.serf_line()})
         async for item in watcher:
-            if isinstance(item, Gap):
-                session.stats["rpc_log_lines_dropped"] += item.missed
-                line = lost(item, LogEntry.serf_line)
-            else:
-                line = item.serf_line()
+            line = lost(item, LogEntry.serf_line) if isinstance(item, Gap) else item.serf_line()
             await session.send(seq, {"Log": line})
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -32,6 +33,7 @@ class RpcAgent:
 
     test_agent: TestAgent
     rpc: RpcServer
+    raws: list[Raw] = field(default_factory=list)
 
     @property
     def agent(self) -> Any:
@@ -51,8 +53,16 @@ class RpcAgent:
         return SerfRpc(self.address, **settings)
 
     async def raw(self) -> Raw:
-        """A connection that says what it is told."""
-        return Raw(*await asyncio.open_connection(*self.address))
+        """A connection that says what it is told, closed with the test."""
+        raw = Raw(*await asyncio.open_connection(*self.address))
+        self.raws.append(raw)
+        return raw
+
+    async def close(self) -> None:
+        await self.rpc.close()
+        for raw in self.raws:
+            raw.close()
+        await asyncio.sleep(0)
 
 
 class Raw:
@@ -62,6 +72,7 @@ class Raw:
         self.reader = reader
         self.writer = writer
         self._unpacker = msgpack.Unpacker()
+        self._values: deque[Any] = deque()
 
     def send(self, *requests: tuple[Any, ...] | bytes) -> None:
         """Write requests, each (command, seq) or (command, seq, body), or bytes as they are."""
@@ -70,16 +81,13 @@ class Raw:
 
     async def values(self, count: int) -> list[Any]:
         """The next values."""
-        found: list[Any] = []
         async with asyncio.timeout(10):
-            while True:
-                for value in self._unpacker:
-                    found.append(value)
-                    if len(found) == count:
-                        return found
+            while len(self._values) < count:
                 data = await self.reader.read(65536)
-                assert data, f"the agent hung up after {found}"
+                assert data, f"the agent hung up after {list(self._values)}"
                 self._unpacker.feed(data)
+                self._values.extend(self._unpacker)
+        return [self._values.popleft() for _ in range(count)]
 
     async def exactly(self, count: int) -> bytes:
         """The next bytes; not after `values`, which may have taken some of them."""
@@ -95,7 +103,7 @@ class Raw:
                 return b""
 
     def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()
 
 
 @pytest.fixture
@@ -110,8 +118,9 @@ async def start_agent() -> AsyncIterator[StartAgent]:
             test_agent = await stack.enter_async_context(running(name, **settings))
             rpc = RpcServer(test_agent.agent, limits=limits)
             await rpc.start()
-            stack.push_async_callback(rpc.close)
-            return RpcAgent(test_agent, rpc)
+            agent = RpcAgent(test_agent, rpc)
+            stack.push_async_callback(agent.close)
+            return agent
 
         yield start
 

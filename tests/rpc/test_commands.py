@@ -102,7 +102,6 @@ async def test_a_join_in_vain_has_a_count_and_a_line_per_address(one: RpcAgent) 
     assert values[2] == {"Num": 0}
     assert values[3]["Error"] == "0 errors occurred:"
     assert values[4] == {"Num": 0}
-    raw.close()
 
 
 @pytest.mark.parametrize("replay", [False, True])
@@ -210,7 +209,6 @@ async def test_a_fresh_coordinate_is_serfs_byte_for_byte(one: RpcAgent) -> None:
     expected = RECORDED["ipc_handshake_response"] + RECORDED["ipc_get-coordinate_response"]
 
     assert await raw.exactly(len(expected)) == expected
-    raw.close()
 
 
 async def test_an_unknown_members_coordinate_is_none(one: RpcAgent) -> None:

@@ -33,7 +33,6 @@ async def test_the_handshake_comes_first(one: RpcAgent) -> None:
 
     assert await raw.values(1) == [answer(7, "Handshake required")]
     assert await raw.ended() == b""
-    raw.close()
 
 
 @pytest.mark.parametrize("version", [0, 2, -1])
@@ -42,7 +41,6 @@ async def test_only_version_1_is_spoken(one: RpcAgent, version: int) -> None:
     raw.send(("handshake", 3, {"Version": version}), ("handshake", 4, {"Version": 1}))
 
     assert await raw.values(2) == [answer(3, "Unsupported IPC version"), answer(4)]
-    raw.close()
 
 
 async def test_the_handshake_happens_once(one: RpcAgent) -> None:
@@ -52,7 +50,6 @@ async def test_the_handshake_happens_once(one: RpcAgent) -> None:
     values = await raw.values(3)
     assert values[:2] == [answer(0), answer(1, "Handshake already performed")]
     assert values[2] == answer(2)
-    raw.close()
 
 
 async def test_an_unknown_command_ends_the_connection(one: RpcAgent) -> None:
@@ -61,7 +58,6 @@ async def test_an_unknown_command_ends_the_connection(one: RpcAgent) -> None:
 
     assert await raw.values(2) == [answer(0), answer(9, "Unsupported command")]
     assert await raw.ended() == b""
-    raw.close()
 
 
 async def test_requests_are_answered_in_their_order(one: RpcAgent) -> None:
@@ -69,7 +65,6 @@ async def test_requests_are_answered_in_their_order(one: RpcAgent) -> None:
     raw.send(HANDSHAKE, *(("event", seq, {"Name": "e"}) for seq in range(1, 200)))
 
     assert await raw.values(200) == [answer(seq) for seq in range(200)]
-    raw.close()
 
 
 async def test_a_request_may_come_byte_by_byte(one: RpcAgent) -> None:
@@ -79,7 +74,6 @@ async def test_a_request_may_come_byte_by_byte(one: RpcAgent) -> None:
         await raw.writer.drain()
 
     assert await raw.values(2) == [answer(0), answer(3)]
-    raw.close()
 
 
 # The key
@@ -94,7 +88,6 @@ async def test_with_a_key_nothing_else_is_answered_before_it(start_agent: StartA
     assert await raw.values(3) == [answer(0), answer(1, refused), answer(2, refused)]
     raw.send(("auth", 3, {"AuthKey": KEY}), ("event", 4, {"Name": "x"}))
     assert await raw.values(2) == [answer(3), answer(4)]
-    raw.close()
 
 
 @pytest.mark.parametrize("given", ["", "wrong", KEY + "x", KEY[:-1], "k\u00e4y", None])
@@ -111,7 +104,6 @@ async def test_a_wrong_key_is_refused_in_serfs_words(
         answer(2, "Authentication required"),
     ]
     assert one.rpc.stats["rpc_auth_failed"] == 1
-    raw.close()
 
 
 async def test_a_key_where_none_is_asked_for_is_wrong_as_in_serf(one: RpcAgent) -> None:
@@ -155,7 +147,6 @@ async def test_bytes_that_are_no_request_end_the_connection(one: RpcAgent, data:
 
     assert await raw.ended() == b""
     assert one.rpc.stats["rpc_requests_refused"] == 1
-    raw.close()
     async with one.client() as client:
         assert len(await client.members()) == 1
 
@@ -185,7 +176,6 @@ async def test_a_field_of_another_type_ends_the_connection(
 
     assert await raw.ended() == b""
     assert one.rpc.stats["rpc_requests_refused"] == 1
-    raw.close()
 
 
 async def test_unknown_fields_are_skipped_and_missing_ones_empty(one: RpcAgent) -> None:
@@ -193,7 +183,6 @@ async def test_unknown_fields_are_skipped_and_missing_ones_empty(one: RpcAgent) 
     raw.send(HANDSHAKE, ("event", 1, {"Name": "x", "More": [{"deep": None}]}), ("event", 2, {}))
 
     assert await raw.values(3) == [answer(0), answer(1), answer(2)]
-    raw.close()
 
 
 # Bounds
@@ -208,8 +197,6 @@ async def test_h10_a_client_that_does_not_introduce_itself_is_cut(start_agent: S
     await greeting.values(1)
     assert await greeting.ended() == b""
     assert one.rpc.stats["rpc_timed_out"] == 2
-    silent.close()
-    greeting.close()
 
 
 async def test_h10_a_request_that_does_not_end_is_cut(start_agent: StartAgent) -> None:
@@ -221,7 +208,6 @@ async def test_h10_a_request_that_does_not_end_is_cut(start_agent: StartAgent) -
 
     assert await raw.ended() == b""
     assert one.rpc.stats["rpc_timed_out"] == 1
-    raw.close()
 
 
 async def test_a_client_with_nothing_to_ask_may_stay(start_agent: StartAgent) -> None:
@@ -238,7 +224,6 @@ async def test_h10_clients_beyond_the_limit_are_turned_away(start_agent: StartAg
     async with one.client(), one.client() as second:
         third = await one.raw()
         assert await third.ended() == b""
-        third.close()
         assert one.rpc.stats["rpc_connections_refused"] == 1
         assert (await second.stats())["agent"]["rpc_connections_refused"] == "1"
 
@@ -251,8 +236,6 @@ async def test_h10_silent_connections_do_not_lock_others_out(start_agent: StartA
         assert await client.members()
     assert await silent[0].ended() == b""
     assert one.rpc.stats["rpc_connections_displaced"] == 1
-    for raw in silent:
-        raw.close()
 
 
 async def test_streams_of_one_client_have_a_bound(one: RpcAgent) -> None:
@@ -287,7 +270,6 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_either(one: R
     assert connection._writer.transport.get_write_buffer_size() < 256 * 1024
     async with one.client() as client:
         assert await client.members()
-    raw.writer.transport.abort()
 
 
 # Where it listens

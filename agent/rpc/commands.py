@@ -124,7 +124,7 @@ async def event(session: Session, request: Request) -> Body:
 
 
 async def tags(session: Session, request: Request) -> Body:
-    """Set and delete tags of this node, until it is restarted.
+    """Set and delete tags of this node, until it is restarted or takes over other configured ones.
 
     Those by which Consul's agents recognise one another are not for clients to change: without its
     ``dc``, for example, a member is of no datacenter and refused by none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from simulations.peers import RpcError, SerfRpc
 from tests.helpers_agent import eventually, running
 
 if TYPE_CHECKING:
@@ -376,3 +378,36 @@ def test_a_server_without_a_port_takes_nothing(tmp_path: Path) -> None:
     with started(*client(tmp_path, "-server", "-server-port=-1")) as agent:
         agent.until("data will now stream")
         assert '"port"' not in agent.get("/v1/agent/members")[1]
+
+
+def test_serfs_rpc_opens_with_the_agent_and_its_key_appears_nowhere(tmp_path: Path) -> None:
+    flags = ("-rpc-addr=127.0.0.1:0", "-rpc-auth=s3cret-key", "-log-level=debug")
+    with started(*client(tmp_path, *flags)) as agent:
+        port = int(agent.until(r"RPC listens address=127\.0\.0\.1:(\d+)")[1])
+        lines = asyncio.run(_watch_and_leave(port))
+        code, out, err = agent.end()
+    assert (code, err) == (0, "")
+    assert any(
+        re.fullmatch(r"..../../.. ..:..:.. \[INFO\] agent\..*RPC listens.*", line) for line in lines
+    )
+    assert any("[DEBUG]" in line for line in lines)
+    assert "s3cret-key" not in "\n".join((out, *agent.lines, *lines))
+
+
+async def _watch_and_leave(port: int) -> list[str]:
+    with pytest.raises(RpcError, match="Invalid authentication token"):
+        await SerfRpc(("127.0.0.1", port), auth_key="s3cret-kez").connect()
+    lines: list[str] = []
+    async with SerfRpc(("127.0.0.1", port), auth_key="s3cret-key") as rpc:
+        await rpc.subscribe("monitor", {"LogLevel": "debug"}, lambda r: lines.append(r["Log"]))
+        await rpc.leave()
+    return lines
+
+
+def test_a_taken_rpc_port_ends_the_start_with_its_address(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with started(*client(tmp_path, f"-rpc-addr={address}")) as agent:
+            code, _, err = agent.end()
+    assert code == 1
+    assert "cannot bind rpc_addr" in err

@@ -452,3 +452,45 @@ def test_tags_that_cannot_be_are_refused(tag: str, problem: str) -> None:
     with pytest.raises(AgentConfigError, match="tag") as refused:
         parse([DATA, f"-tag={tag}"])
     assert problem in str(refused.value)
+
+
+# Serf's RPC
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        ("127.0.0.1:7373", ("127.0.0.1", 7373)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("[::1]:7373", ("::1", 7373)),
+        ("unix:///run/gossip/rpc", Path("/run/gossip/rpc")),
+    ],
+)
+def test_serfs_rpc_listens_at_an_address_or_a_path(text: str, bind: object) -> None:
+    assert parse([DATA, f"-rpc-addr={text}"]).rpc_bind == bind
+
+
+def test_serfs_rpc_is_off_unless_it_has_an_address() -> None:
+    assert parse([DATA]).rpc_bind is None
+    assert parse([DATA, "-rpc-auth=s3cret-key"]).rpc_bind is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["7373", "127.0.0.1", "localhost:7373", "127.0.0.1:65536", "127.0.0.1:-1", "unix://", "::1:x"],
+)
+def test_a_wrong_rpc_address_is_named(text: str) -> None:
+    assert errors_of(DATA, f"-rpc-addr={text}") == (
+        f'flag -rpc-addr: "{text}" is not IP:port or unix:///path',
+    )
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:7373", "[::]:7373", "10.0.0.1:7373"])
+def test_serfs_rpc_away_from_loopback_needs_a_key_and_is_warned_about(text: str) -> None:
+    assert errors_of(DATA, f"-rpc-addr={text}") == (
+        f'flag -rpc-addr: "{text}" is not on loopback and needs rpc_auth',
+    )
+    config = parse([DATA, f"-rpc-addr={text}", "-rpc-auth=s3cret-key"])
+    assert any("plain text" in warning for warning in config.warnings())
+    assert "s3cret-key" not in f"{config!r}{config.warnings()}"
+    assert "s3cret-key" in config.secrets

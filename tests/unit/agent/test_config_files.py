@@ -216,7 +216,9 @@ def test_all_mistakes_of_all_files_are_reported(tmp_path: Path) -> None:
     assert len(found) == 6
 
 
-@pytest.mark.parametrize("key", ["encrypt", "encrpyt", "acl_token", "acl_tokn", "aclToken"])
+@pytest.mark.parametrize(
+    "key", ["encrypt", "encrpyt", "acl_token", "acl_tokn", "aclToken", "rpc_auth", "rpc_auht"]
+)
 def test_a_secret_in_a_file_is_not_quoted_even_when_misspelt(tmp_path: Path, key: str) -> None:
     found = errors_of(tmp_path, {key: ["s3cr3tvalue"]})
     assert "s3cr3tvalue" not in "".join(found)

@@ -87,7 +87,9 @@ class LogEntry:
             "@module": self.name,
             "@timestamp": f"{moment}.{int(self.created * 1e6) % 1_000_000:06d}Z",
         }
-        return json.dumps(entry | ({"stacktrace": self.trace} if self.trace else {}))
+        return json.dumps(
+            entry | ({"stacktrace": self.trace} if self.trace else {}), separators=(",", ":")
+        )
 
     def _with_trace(self, line: str) -> str:
         return f"{line}\n{self.trace}" if self.trace else line

@@ -13,6 +13,7 @@ import pytest
 from agent.config import parse
 from agent.servers import FORWARD_TAG
 from simulations.peers import find_peer
+from tests.helpers_agent import eventually
 
 if TYPE_CHECKING:
     from simulations.peers import ConsulAgent
@@ -146,9 +147,12 @@ async def test_consul_takes_a_member_with_our_tags_into_its_catalog(
     tags = parse(["-data-dir=/nonexistent"]).member_tags(ID)
     other = await start_serf("ours", tags=tags)
     await other.join([server.gossip])
-    answer = await server.call("GET", "/v1/agent/members")
-    member = next(m for m in answer.json() if m["Name"] == "ours")
-    assert member["Tags"] == tags
+
+    async def announced() -> Any:  # the server answers a join before it has taken the newcomer in
+        answer = await server.call("GET", "/v1/agent/members")
+        return next((m["Tags"] for m in answer.json() if m["Name"] == "ours"), None)
+
+    assert await eventually(announced) == tags
     ours, theirs = await both(server, "members")
     assert ours == theirs
     row = next(line.split() for line in ours[1].splitlines() if line.startswith("ours"))

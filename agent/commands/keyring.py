@@ -146,7 +146,10 @@ COMMAND = Command(
             "Have each answer come through so many other members too, 0 to 5.",
             value="number",
         ),
-        Flag("local-only", "With -list, leave out the WAN pool and other datacenters."),
+        Flag(
+            "local-only",
+            "With -list, leave out the WAN pool (at a genuine Consul server, other datacenters too).",
+        ),
         *HTTP_FLAGS,
     ),
     examples=(

@@ -1,0 +1,83 @@
+"""What the model says about one size of pool: figures for people who plan a pool of that size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulations.model.agreement import event
+from simulations.model.detection import detect, probe_failure
+from simulations.model.spread import quantile, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulations.model.spread import Floats, Pool
+
+__all__ = ["OURS", "TICKS", "curve", "plan"]
+
+OURS, TICKS = "at once", "memberlist's ticks"
+"""The two ways news leaves: `Config.eager`, and as memberlist does it."""
+CURVE_POINTS = 200
+
+
+def plan(
+    pool: Pool, seeds: Sequence[int], *, tell: Callable[[str], object] = lambda _step: None
+) -> dict[str, dict[str, float]]:
+    """Run every experiment with every seed, once by our rules and once by memberlist's.
+
+    Args:
+        pool: its `Config.eager` does not matter.
+        seeds: the figures are means over these.
+        tell: hears what is going on.
+
+    Returns:
+        For each of `OURS` and `TICKS` the figures by their names, times in seconds.
+    """
+    figures: dict[str, dict[str, float]] = {}
+    for rules in (OURS, TICKS):
+        ruled = replace(pool, config=pool.config.replace(eager=rules == OURS))
+        runs = [_one(ruled, rules, seed, tell) for seed in seeds]
+        figures[rules] = {name: fmean(run[name] for run in runs) for name in runs[0]}
+    return figures
+
+
+def _one(pool: Pool, rules: str, seed: int, tell: Callable[[str], object]) -> dict[str, float]:
+    rng = np.random.default_rng(seed)
+    members = pool.members
+
+    def known(count: int) -> None:
+        tell(f"{rules}, seed {seed}: the event is known to {count:,} of {members:,}")
+
+    def step(text: str) -> None:
+        tell(f"{rules}, seed {seed}: one died, {text}")
+
+    fired = spread(pool, event(pool), rng, to_the_last_copy=True, tell=known)
+    death = detect(pool, rng, refused=rules == OURS, tell=step)
+    failing = probe_failure(pool)
+    probes_per_second = members / pool.config.probe_interval
+    return {
+        **_shares("event known to", fired.known_at),
+        "event not told, members": float(np.isinf(fired.known_at).sum()),
+        "event, packets per member": fired.packets / members,
+        "event, copies per member": fired.copies / members,
+        "death first suspected after, s": death.suspected_at,
+        **_shares("death known to", death.failed_at),
+        "death, packets per member": death.packets / members,
+        "living members suspected in the pool, per hour": 3600 * failing * probes_per_second,
+    }
+
+
+def _shares(what: str, times: Floats) -> dict[str, float]:
+    named = {"50 %": 0.5, "99 %": 0.99, "99.99 %": 0.9999, "all": 1.0}
+    return {f"{what} {name} after, s": quantile(times, share) for name, share in named.items()}
+
+
+def curve(times: Floats) -> tuple[list[float], list[float]]:
+    """What to plot of one spread: times in seconds, and the share of the members that knew by then."""
+    shares = np.linspace(1 / len(times), 1.0, CURVE_POINTS)
+    places = np.ceil(shares * len(times)).astype(np.int64) - 1
+    return np.sort(times)[places].tolist(), shares.tolist()

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from gossip.changes import Changes
-from gossip.datagrams import Datagrams, Inbox, outbound_ip
+from gossip.datagrams import Datagrams, Inbox
 from gossip.errors import ConfigError, GossipError, JoinError
 from gossip.events import Event, Member, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
+from gossip.machine import Machine, machine_of
 from gossip.queries import QueryHandlers, QueryReplies
 from gossip.resolve import resolve
 from gossip.serf.asking import Question
@@ -39,6 +37,7 @@ from gossip.wire.keyring import Keyring
 from gossip.zones import Zones
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -101,8 +100,8 @@ class Cluster:
     ) -> None:
         self.config = config
         self._admit = admit
-        self._rng = rng or random.Random()
-        self._clock = time.monotonic
+        self._rng = rng
+        self._machine = Machine()
         self._stats: Counter[str] = Counter()
         zones = Zones()
         self._datagrams = Datagrams(self._stats, zones)
@@ -154,6 +153,7 @@ class Cluster:
             ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
         """
         self._ended = asyncio.get_running_loop().create_future()
+        self._machine = machine_of(self.config.name)
         keyring = await self._keyring()
         try:
             if (path := self._snapshot_path) is not None:  # before anything is sent or received
@@ -167,8 +167,8 @@ class Cluster:
                 self.config,
                 parse_ip(advertise),
                 self.config.advertise_port or port,
-                rng=self._rng,
-                new_nonce=lambda: os.urandom(12),
+                rng=self._rng or self._machine.dice(),
+                new_nonce=self._machine.nonce,
                 now=self._clock(),
                 keyring=keyring,
                 admit=self._admit,
@@ -491,6 +491,9 @@ class Cluster:
 
     # The driver
 
+    def _clock(self) -> float:
+        return self._machine.clock()
+
     async def _keyring(self) -> Keyring | None:
         keys = self.config.keys
         if self._keyring_file is not None:
@@ -501,16 +504,16 @@ class Cluster:
     def _own_ip(self) -> str:
         bind = normal_ip(self.config.bind)
         if bind in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-            return outbound_ip(bind)
+            return self._machine.outbound_ip(bind)
         return bind
 
     async def _bind(self) -> int:
         """Take one port number for both TCP and UDP."""
         bind, wanted = normal_ip(self.config.bind), self.config.port
         for attempt in range(PORT_ATTEMPTS):
-            port = await self._streams.listen(bind, wanted)
+            port = await self._streams.listen(self._machine, bind, wanted)
             try:
-                await self._datagrams.open(bind, port)
+                await self._datagrams.open(self._machine, bind, port)
             except OSError:
                 await self._streams.stop_listening()
                 if wanted or attempt == PORT_ATTEMPTS - 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -32,19 +32,21 @@ from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
+from agent.seeds import SeedSettings
 from agent.servers import Servers, server_of
 from agent.wan import WanPool
-from gossip.errors import ConfigError, GossipError, LimitError, WireError
+from gossip.errors import GossipError, LimitError, WireError
 from gossip.events import Member, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
+    from agent.reload import Reloader
     from agent.servers import Server
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
@@ -55,8 +57,6 @@ log = logging.getLogger(__name__)
 
 INTERNAL_PREFIX = "consul:"
 NEW_LEADER = "consul:new-leader"
-RELOADABLE = frozenset({"http_config", "log_level", "retry_join", "retry_join_wan", "tags"})
-"""Settings that change while the agent runs; the others need a restart."""
 MAX_FIRING = 256
 """Events that may wait for their turn; clients beyond are told to come back later."""
 
@@ -127,7 +127,7 @@ class Agent:
         self.events = EventBuffer()
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
-        self.reloader: Callable[[], Awaitable[None]] | None = None
+        self.reloader: Reloader | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -136,10 +136,7 @@ class Agent:
             node_id=node_id,
             snapshot=config.snapshot_path("local"),
             keyring_file=config.keyring_path("local"),
-            start_join=config.start_join,
-            retry_join=config.retry_join,
-            retry_interval=config.retry_interval,
-            retry_max=config.retry_max,
+            seeds=SeedSettings.of(config),
             give_up=self._give_up,
         )
         self.cluster = self.lan.cluster
@@ -176,7 +173,7 @@ class Agent:
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
-            await self._announce()
+            await self.announce(self.config)
         self._tasks.spawn(self._follow_events())
 
     async def join_configured(self) -> None:
@@ -188,45 +185,20 @@ class Agent:
         for pool in self._pools:
             await pool.join_configured()
 
-    async def apply(self, config: AgentConfig) -> list[str]:
-        """Take over what may change while the agent runs.
-
-        Args:
-            config: what the configuration says now.
-
-        Returns:
-            Keys that changed and need a restart; they stay as they were.
-
-        Raises:
-            ConfigError: the tags do not fit; nothing was changed.
-        """
-        old = self.config
-        changed = [
-            f.name for f in fields(config) if getattr(config, f.name) != getattr(old, f.name)
-        ]
-        taken = {name: getattr(config, name) for name in changed if name in RELOADABLE}
-        self.config = old.replace(**taken)
-        try:
-            if "tags" in taken:
-                await self._announce()
-        except ConfigError:
-            self.config = old
-            raise
-        if "retry_join" in taken:
-            self.lan.retry_join(config.retry_join)
-        if "retry_join_wan" in taken and self.wan is not None:
-            self.wan.retry_join(config.retry_join_wan)
-        return [name for name in changed if name not in RELOADABLE]
-
-    async def reload(self) -> None:
-        """Read the configuration again and take over what may change.
+    async def reload(self) -> list[str]:
+        """Read the configuration again; see `Reloader.reload`.
 
         Raises:
             GossipError: it has mistakes, and nothing was changed; or there is none to read.
         """
         if self.reloader is None:
             raise GossipError("there is no configuration to read again")
-        await self.reloader()
+        return await self.reloader.reload()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether `leave` has been called."""
+        return self._leaving is not None
 
     async def leave(self) -> None:
         """Leave gracefully, then finish with exit code 0. Goes on when the caller is cancelled.
@@ -261,11 +233,15 @@ class Agent:
     def _lan_rule(self, member: Member) -> str | None:
         return lan_problem(member, self.config.datacenter, strict=self.config.strict_merge)
 
-    async def _announce(self) -> None:
-        """Tell the pools the ports that are known only now that they are open."""
+    async def announce(self, config: AgentConfig) -> None:
+        """Tell the pools the tags of a configuration, with the ports that are open.
+
+        Raises:
+            ConfigError: they do not fit; nothing was told, as the LAN pool is first and gets the most.
+        """
         for pool in self._pools:
             wan_port = max(self.wan_port, 0) if pool is self.lan else 0
-            tags = self.config.member_tags(
+            tags = config.member_tags(
                 self.node_id, wan_port=wan_port, server_port=self._server_port
             )
             await pool.cluster.set_tags(tags)
@@ -373,7 +349,7 @@ class Agent:
             ConfigError: the tags are too long with it.
         """
         self._server_port = port
-        await self._announce()
+        await self.announce(self.config)
 
     def datacenter_coordinates(self) -> list[DatacenterCoordinates]:
         """The coordinates of the servers of each datacenter that is known."""

@@ -14,19 +14,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from agent.coordinates import datacenter_coordinates
-from agent.events import (
-    EVENT_PREFIX,
-    REMOTE_EXEC,
-    VERSION,
-    EventBuffer,
-    EventError,
-    UserEvent,
-    check_size,
-    decode_event,
-    encode_event,
-    is_for_us,
-    new_event,
-)
+from agent.errors import BusyError
+from agent.events import EventBuffer, UserEvent, new_event
 from agent.forward.forwarder import Forwarder
 from agent.log_stream import LogStream
 from agent.logs import Value
@@ -34,8 +23,9 @@ from agent.merge import lan_problem
 from agent.pool import Pool
 from agent.seeds import SeedSettings
 from agent.servers import Servers, server_of
+from agent.user_events import UserEvents
 from agent.wan import WanPool
-from gossip.errors import GossipError, LimitError, WireError
+from gossip.errors import GossipError
 from gossip.events import Member, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
@@ -51,21 +41,12 @@ if TYPE_CHECKING:
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
-__all__ = ["Agent", "BusyError", "Description"]
+__all__ = ["Agent", "Description"]
 
 log = logging.getLogger(__name__)
 
-INTERNAL_PREFIX = "consul:"
-NEW_LEADER = "consul:new-leader"
-MAX_FIRING = 256
-"""Events that may wait for their turn; clients beyond are told to come back later."""
-
 MAX_ASKING = 64
 """Queries of clients that wait for replies at the same time; a pool can have 256 open."""
-
-
-class BusyError(GossipError):
-    """More is asked for than the pool can take; nothing was done, try again in a moment."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -156,7 +137,7 @@ class Agent:
             is_server=config.server,
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
-        self._firing = 0
+        self._user_events = UserEvents(self.cluster, self.events, config.node_name)
         self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
@@ -377,32 +358,17 @@ class Agent:
             tag: filter on the tags of the same services.
 
         Raises:
-            EventError: a filter or the name is not usable.
-            LimitError: it is too large; nothing was sent.
-            BusyError: too many events wait for their turn.
+            GossipError: nothing was sent; see `UserEvents.fire`.
         """
         event = new_event(name, payload, node=node, service=service, tag=tag)
-        body = encode_event(event)
-        limit = self.cluster.config.user_event_size_limit
-        check_size(event, body, limit)
-        if self._firing >= MAX_FIRING:
-            raise BusyError("too many events wait to be sent")
-        self._firing += 1
-        try:
-            await self.cluster.fire(EVENT_PREFIX + event.name, body, coalesce=False)
-        except LimitError:
-            raise LimitError(
-                f"user event exceeds configured limit of {limit} bytes after encoding"
-            ) from None
-        finally:
-            self._firing -= 1
+        await self._user_events.fire(event)
         return event
 
     async def _follow_events(self) -> None:
         async for event in self.cluster.subscribe():
             match event:
                 case SerfEvent():
-                    self._receive_event(event)
+                    self._user_events.receive(event)
                 case QueryReceived():
                     pass  # whoever registered a handler for it answers
                 case NameConflictLost():
@@ -410,29 +376,6 @@ class Agent:
                     self._finish(1)
                 case _:
                     self.lan.log_change(event)
-
-    def _receive_event(self, received: SerfEvent) -> None:
-        """Keep an event of the gossip layer if it is Consul's and meant for us."""
-        name = received.name
-        if not name.startswith(INTERNAL_PREFIX):
-            return  # Serf's own; Consul's API has no place for it
-        if not name.startswith(EVENT_PREFIX):
-            if name != NEW_LEADER:
-                log.warning("unknown internal event name=%s", Value(name))
-            return
-        try:
-            event = decode_event(received.payload, received.ltime)
-            if event.version > VERSION:
-                log.warning(
-                    "event of a newer version, which may mean more version=%d", event.version
-                )
-            wanted = event.name != REMOTE_EXEC and is_for_us(event, self.config.node_name)
-        except (WireError, EventError) as error:
-            log.warning("event dropped name=%s error=%s", Value(name), Value(error))
-            return
-        if wanted:
-            log.debug("event name=%s id=%s", Value(event.name), event.id)
-            self.events.append(event)
 
     # All of it
 

@@ -263,20 +263,24 @@ async def test_without_a_configuration_to_read_a_reload_says_so() -> None:
 
 async def test_reloads_at_once_are_one_after_the_other_and_the_last_read_is_in_force() -> None:
     async with running() as one:
-        reading = threading.Lock()
+        reading, go_on = threading.Lock(), threading.Event()
         numbers = iter(range(1, 9))
 
         def read() -> AgentConfig:
             assert reading.acquire(blocking=False), "two read at once"
             try:
+                assert go_on.wait(10)
                 return one.agent.config.replace(tags={"n": str(next(numbers))})
             finally:
                 reading.release()
 
         reloadable(one, read)
-        answers = await asyncio.gather(*(one.put("/v1/agent/reload") for _ in range(8)))
+        asking = asyncio.gather(*(one.put("/v1/agent/reload") for _ in range(8)))
+        await eventually(lambda: len(one.http.endpoints.writes) == 8)
+        go_on.set()
+        answers = await asking
 
-        assert {answer.status for answer in answers} == {200}
+        assert [answer.status for answer in answers] == [200] * 8
         assert one.agent.config.tags == {"n": "8"}
         assert one.agent.cluster.local_member().tags["n"] == "8"
 

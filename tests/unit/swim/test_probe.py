@@ -227,6 +227,15 @@ def test_r04_an_ack_over_udp_ends_that_and_a_relapse_is_reported_again() -> None
     assert rig.stats["udp_unreachable"] == 2
 
 
+def test_r04_who_answers_neither_way_is_a_suspect_and_not_unreachable_over_udp() -> None:
+    rig = rig_with("ann")
+    rig.m.prober.tcp_only.add("ann", rig.now)
+
+    rig.advance_until(lambda: rig.status("ann") is Status.SUSPECT)
+
+    assert rig.m.prober.tcp_only.names() == []
+
+
 def test_r51_a_tcp_ping_lives_no_longer_than_its_probe() -> None:
     rig = rig_with("ann")
     next_ping(rig)

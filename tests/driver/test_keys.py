@@ -133,7 +133,7 @@ async def test_a_pool_without_encryption_has_no_keys(start: Start, tmp_path: Pat
 
 async def test_who_does_not_answer_is_named_and_waited_for(start: Start) -> None:
     clusters = await pool(start, 3)
-    clusters[2]._datagrams.close()  # deaf and mute, and not yet suspected
+    clusters[2]._driver._datagrams.close()  # deaf and mute, and not yet suspected
 
     result = await clusters[0].keys.list()
 

@@ -231,7 +231,7 @@ async def test_listing_keys_is_guarded_like_a_change() -> None:
 
 def test_members_that_do_not_answer_are_named() -> None:
     result = KeyResult(num_nodes=2, num_responses=1, answered=["a"], missing=["b"])
-    assert error_text([PoolKeys(wan=False, datacenter="dc1", result=result)]) == (
+    assert error_text([PoolKeys.of(result, "dc1")]) == (
         "2 errors occurred:\n\t* dc1 (LAN) error: 1/2 nodes reported success\n\t* b: no answer\n\n"
     )
 

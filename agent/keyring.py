@@ -12,23 +12,21 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from gossip.errors import GossipError, WireError
 from gossip.events import MemberStatus
-from gossip.keys import MAX_KEYS_LISTED
-from gossip.wire.keyring import KeyringError, decode_key, encode_key
+from gossip.keys import key_counts
+from gossip.wire.keyring import encode_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.agent import Agent
     from agent.pool import Pool
-    from gossip.keys import KeyResult
+    from gossip.keys import KeyOperation, KeyResult
 
-__all__ = ["KEYRING_PATH", "METHODS", "KeyOperation", "PoolKeys", "error_text", "operate"]
-
-KeyOperation: TypeAlias = Literal["list", "install", "use", "remove"]
+__all__ = ["KEYRING_PATH", "METHODS", "PoolKeys", "error_text", "operate"]
 
 KEYRING_PATH = "/v1/operator/keyring"
 METHODS: Mapping[KeyOperation, str] = {
@@ -127,6 +125,7 @@ class PoolKeys:
         failed, messages = shown.get("FailedNodes", []), shown.get("Messages", {})
         if (
             type(nodes) is not int
+            or not all(isinstance(shown.get(name), dict) for name in ("Keys", "PrimaryKeys"))
             or not isinstance(error, str)
             or not (isinstance(failed, list) and all(isinstance(node, str) for node in failed))
             or not (
@@ -134,7 +133,7 @@ class PoolKeys:
             )
         ):
             raise WireError("the answer is no keyring", layer="forward")
-        keys, primary_keys = (_counts(shown.get(name)) for name in ("Keys", "PrimaryKeys"))
+        keys, primary_keys = (key_counts(shown[name]) for name in ("Keys", "PrimaryKeys"))
         return cls(
             datacenter,
             messages=messages,
@@ -144,21 +143,6 @@ class PoolKeys:
             error=error,
             failed=failed,
         )
-
-
-def _counts(value: object) -> dict[str, int]:
-    """Members by key, without what is no key: the other side may say anything."""
-    if not isinstance(value, dict):
-        raise WireError("the answer has no keys", layer="forward")
-    counts: dict[str, int] = {}
-    for text, count in list(value.items())[:MAX_KEYS_LISTED]:
-        try:
-            key = encode_key(decode_key(text))
-        except KeyringError:
-            continue
-        if type(count) is int:
-            counts[key] = count
-    return counts
 
 
 async def operate(
@@ -214,16 +198,9 @@ class _Asked:
 
 async def _ask_pool(pool: Pool, datacenter: str, asked: _Asked, *, wan: bool = False) -> PoolKeys:
     """Have the members of a pool that we are in do it."""
-    keys, key, relay_factor = pool.cluster.keys, asked.key, asked.relay_factor
-    match asked.operation:
-        case "list":
-            result = await keys.list(relay_factor=relay_factor)
-        case "install":
-            result = await keys.install(key, relay_factor=relay_factor)
-        case "use":
-            result = await keys.use(key, relay_factor=relay_factor)
-        case "remove":
-            result = await keys.remove(key, relay_factor=relay_factor)
+    result = await pool.cluster.keys.operate(
+        asked.operation, asked.key, relay_factor=asked.relay_factor
+    )
     failed = [m.name for m in pool.cluster.members() if m.status is MemberStatus.FAILED]
     return PoolKeys.of(result, datacenter, wan=wan, failed=sorted(failed))
 

@@ -18,7 +18,7 @@ from agent.keyring import KEYRING_PATH, METHODS, error_text, operate
 from gossip.wire.keyring import KeyringError, decode_key
 
 if TYPE_CHECKING:
-    from agent.keyring import KeyOperation
+    from gossip.keys import KeyOperation
 
 __all__ = ["routes"]
 

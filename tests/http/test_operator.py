@@ -245,7 +245,9 @@ async def test_r47_rotate_moves_everybody_and_shows_fingerprints_only(tmp_path: 
         assert (code, err) == (0, "")
         assert ring(server) == ring(client) == [NEW]
         code, listed, _ = await cli(server, "keyring", "-list", "-local-only")
-    assert [line.split() for line in out.splitlines()] == [
+    pools, *steps = out.splitlines()
+    assert pools == "pools    WAN, dc1 (LAN)"
+    assert [line.split() for line in steps] == [
         ["install", fingerprint(decode_key(NEW)), "ok"],
         ["use", fingerprint(decode_key(NEW)), "ok"],
         ["verify", fingerprint(decode_key(NEW)), "ok"],

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.config import AGENT_FLAGS, AgentConfig, AgentConfigError, Ports, decode_key, parse
+from agent.config import AgentConfig, AgentConfigError, Ports, decode_key
+from agent.config_parse import AGENT_FLAGS, parse
 from agent.settings import SETTINGS
 from agent.version import VERSION
 from gossip.errors import ConfigError

@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gossip.errors import GossipError, WireError
+from gossip.errors import GossipError, WireError, listed
 from gossip.events import MemberStatus
 from gossip.keys import key_counts
 from gossip.wire.keyring import encode_key
@@ -73,11 +73,6 @@ class PoolKeys:
         cls, result: KeyResult, datacenter: str, *, wan: bool = False, failed: Sequence[str] = ()
     ) -> PoolKeys:
         """What the members of a pool answered to a query of ours."""
-        error = ""
-        if result.num_errors:
-            error = f"{result.num_errors}/{result.num_nodes} nodes reported failure"
-        elif result.missing:
-            error = f"{result.num_responses}/{result.num_nodes} nodes reported success"
         return cls(
             datacenter,
             wan=wan,
@@ -86,7 +81,7 @@ class PoolKeys:
             keys=result.keys,
             primary_keys=result.primary_keys,
             num_nodes=result.num_nodes,
-            error=error,
+            error=result.summary,
             failed=failed,
         )
 
@@ -237,7 +232,4 @@ def error_text(answers: Sequence[PoolKeys]) -> str:
         if answer.error:
             lines.append(f"{answer.name} error: {answer.error}")
             lines += [f"{node}: {text}" for node, text in sorted(answer.messages.items())]
-    if not lines:
-        return ""
-    count = f"{len(lines)} error{'s' if len(lines) != 1 else ''} occurred:"
-    return "\n".join([count, *(f"\t* {line}" for line in lines), "", ""])
+    return f"{listed(lines)}\n\n" if lines else ""

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from gossip.driver import Driver
-from gossip.errors import GossipError, JoinError
+from gossip.errors import GossipError, JoinError, listed
 from gossip.events import Event, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
@@ -203,8 +203,7 @@ class Cluster(PoolView):
                     f"Failed to join {join_host_port(*exchange.address)}: {exchange.error}"
                 )
         if not joined:
-            count = f"{len(errors)} error{'s' if len(errors) != 1 else ''} occurred:"
-            raise JoinError("\n".join([count, *(f"\t* {error}" for error in errors)]))
+            raise JoinError(listed(errors))
         return joined
 
     async def leave(self) -> None:

@@ -63,11 +63,20 @@ class KeyResult:
         return not self.num_errors and not self.missing
 
     @property
+    def summary(self) -> str:
+        """Why it is not `ok`, in Serf's words; empty when it is."""
+        if self.num_errors:
+            return f"{self.num_errors}/{self.num_nodes} nodes reported failure"
+        if self.missing:
+            return f"{self.num_responses}/{self.num_nodes} nodes reported success"
+        return ""
+
+    @property
     def problem(self) -> str:
         """Why it is not `ok`, in one line with the members' own words; empty when it is."""
         parts = []
         if self.num_errors:
-            parts.append(f"{self.num_errors}/{self.num_nodes} nodes reported failure")
+            parts.append(self.summary)
             parts += [f"{node}: {text}" for node, text in sorted(self.messages.items())]
         if self.missing:
             parts.append(f"no answer of {', '.join(sorted(self.missing))}")

@@ -13,7 +13,7 @@ seconds; inside, local time is used (see `gossip.swim.clock`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
@@ -101,11 +101,20 @@ class Node:
         self.query_clock = LamportClock(config.max_ltime_jump)
         self.ring = EventRing(config.event_buffer)
         vsn = own_versions(config.protocol_version)
+        layers: dict[str, Any] = {
+            "keyring": keyring,
+            "label": config.label,
+            "skip_inbound_label_check": config.skip_inbound_label_check,
+            "verify_incoming": config.verify_incoming,
+            "verify_outgoing": config.verify_outgoing,
+            "compress": config.compress,
+            "new_nonce": new_nonce,
+        }
         self.membership = Membership(
             config,
             NodeInfo(config.name, addr, port, encode_own_tags(config.tags), vsn),
-            packet_codec=PacketCodec.of(config, keyring, new_nonce),
-            stream_codec=StreamCodec.of(config, keyring, new_nonce),
+            packet_codec=PacketCodec(**layers),
+            stream_codec=StreamCodec(**layers),
             delegate=SerfDelegate(self, admit),
             rng=rng,
             enter=self.enter,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["CONFIG_FLAGS", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
+__all__ = ["CONFIG_FLAGS", "DECLARED", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
 
 _MAX_FILE = 4 * 1024 * 1024  # bytes; a configuration is never near this
 
@@ -80,7 +80,7 @@ def _gossip(block: str) -> tuple[Setting, ...]:
 
 
 # fmt: off
-_ALL = (
+DECLARED = (
     Setting("dev", Kind.BOOL, "dev", "Development mode: a server in memory on loopback, with fast failure detection.", file=False),
     Setting("server", Kind.BOOL, "server", "Announce this agent as a server."),
     Setting("bootstrap", Kind.BOOL, "bootstrap", "Announce a server as the one that may elect itself."),
@@ -113,7 +113,6 @@ _ALL = (
     Setting("retry_interval_wan", Kind.DURATION, "retry-interval-wan", "Time between attempts to join the WAN pool (default 30s).", "duration"),
     Setting("retry_max_wan", Kind.INT, "retry-max-wan", "Attempts to join the WAN pool before the agent stops; 0 goes on for ever (default 0).", "count"),
     Setting("strict_merge", Kind.BOOL),
-    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Reported only: members are found again through -join and -retry-join."),
     Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Join the members of the last run again even after a graceful leave, which otherwise forgets them."),
     Setting("encrypt", Kind.TEXT, "encrypt", "Gossip key: base64 of 16, 24 or 32 bytes, as `gossip keygen` prints it.", "key", secret=True),
     Setting("encrypt_verify_incoming", Kind.BOOL),
@@ -142,7 +141,7 @@ _ALL = (
 )
 # fmt: on
 
-SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in DECLARED}
 
 CONFIG_FLAGS = (
     Flag("config-file", "JSON file with settings.", value="path", many=True),

@@ -12,8 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from gossip.datagrams import outbound_ip
-from gossip.sockets import bound_socket
+from gossip.sockets import bound_socket, own_ip
 
 if TYPE_CHECKING:
     import socket
@@ -46,9 +45,9 @@ class Machine:
         """Open a TCP connection; raises OSError."""
         return await asyncio.open_connection(ip, port)
 
-    def outbound_ip(self, bind: str) -> str:
-        """The address that others see us under when all addresses are bound."""
-        return outbound_ip(bind)
+    def own_ip(self, bind: str) -> str:
+        """The address that others see us under when this one is bound; see `gossip.sockets.own_ip`."""
+        return own_ip(bind)
 
 
 @runtime_checkable

@@ -28,7 +28,7 @@ from simulations.virtual.wires import Wires
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from simulations.virtual.wires import VirtualServer
+    from simulations.virtual.streams import VirtualServer
 
 __all__ = ["START", "StalledError", "VirtualLoop"]
 

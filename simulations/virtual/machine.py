@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from gossip.machine import Machine
+from gossip.wire.address import normal_ip
 
 if TYPE_CHECKING:
     import asyncio
@@ -108,10 +109,9 @@ class VirtualMachine(Machine):
         """Open a connection from this machine."""
         return await self._loop.wires.open_connection(self, (ip.partition("%")[0], port))
 
-    def outbound_ip(self, bind: str) -> str:
-        """Its own address."""
-        del bind
-        return self.ip
+    def own_ip(self, bind: str) -> str:
+        """What is bound, or its own address for all addresses."""
+        return self.ip if bind in WILDCARDS else normal_ip(bind)
 
     def release(self, sock: VirtualSocket) -> None:
         """A socket was closed."""

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection, Sequence
     from random import Random
 
-__all__ = ["Network", "Place", "Weather"]
+    from simulations.host import Host
+
+__all__ = ["Network", "Weather"]
 
 RETRANSMIT_TIMEOUT = 0.2
 """How long TCP waits before it sends a lost segment again, seconds; doubled at each further loss."""
 CHUNK_SIZES = (512, 1460, 4096, 16384)
 """How many bytes one read may give; a stream arrives in pieces of these sizes."""
-
-
-class Place(Protocol):
-    """What the network knows of a machine: its name, and the faults of its own network card."""
-
-    @property
-    def name(self) -> str:
-        """Of the machine."""
-        ...
-
-    loss_in: float
-    loss_out: float
-    delay: float
 
 
 @dataclass(slots=True)
@@ -67,16 +56,16 @@ class Network:
         self.weather = weather
         self.in_pieces = True
         """Streams arrive in pieces; False hands over all that was written at once."""
+        self.distance: Callable[[Host, Host], float] | None = None
+        """Adds seconds one way between hosts of different places; None for one place."""
         self._rng = rng
         self._covered = covered
-        self._cuts: dict[str, Callable[[Place, Place], bool]] = {}
-        self._udp_cuts: dict[str, Callable[[Place, Place], bool]] = {}
+        self._cuts: dict[str, Callable[[Host, Host], bool]] = {}
+        self._udp_cuts: dict[str, Callable[[Host, Host], bool]] = {}
 
     # Cuts
 
-    def cut(
-        self, key: str, cuts: Callable[[Place, Place], bool], *, udp_only: bool = False
-    ) -> None:
+    def cut(self, key: str, cuts: Callable[[Host, Host], bool], *, udp_only: bool = False) -> None:
         """Let nothing pass from the first host to the second where `cuts` says so.
 
         Args:
@@ -100,13 +89,13 @@ class Network:
             else:
                 cuts.pop(key, None)
 
-    def reaches(self, source: Place, target: Place) -> bool:
+    def reaches(self, source: Host, target: Host) -> bool:
         """Whether streams pass in this direction."""
         return not any(cuts(source, target) for cuts in self._cuts.values())
 
     # Packets
 
-    def arrivals(self, source: Place, target: Place) -> Sequence[float]:
+    def arrivals(self, source: Host, target: Host) -> Sequence[float]:
         """After how many seconds a packet arrives: once, not at all, or twice."""
         dice = self._rng.random
         spread, tail, lost, twice, late, held = dice(), dice(), dice(), dice(), dice(), dice()
@@ -121,6 +110,8 @@ class Network:
             self._covered["packets_lost"] += 1
             return ()
         delay = weather.latency * (0.5 + spread) + source.delay + target.delay
+        if self.distance is not None:
+            delay += self.distance(source, target)
         if weather.jitter:
             delay -= weather.jitter * log(1 - tail)
             self._covered["packets_delayed"] += 1
@@ -132,7 +123,7 @@ class Network:
             return (delay, delay + weather.latency * (1 + held))
         return (delay,)
 
-    def _is_cut(self, source: Place, target: Place) -> bool:
+    def _is_cut(self, source: Host, target: Host) -> bool:
         return any(
             cuts(source, target)
             for rules in (self._cuts, self._udp_cuts)
@@ -141,13 +132,15 @@ class Network:
 
     # Streams
 
-    def segment_delay(self, source: Place, target: Place) -> float:
+    def segment_delay(self, source: Host, target: Host) -> float:
         """How long a segment takes, with the retransmissions that loss costs."""
         dice = self._rng.random
         spread, tail, lost = dice(), dice(), dice()
         weather = self.weather
         delay = weather.latency * (0.5 + spread) + source.delay + target.delay
         delay -= weather.jitter * log(1 - tail)
+        if self.distance is not None:
+            delay += self.distance(source, target)
         again = 0
         while lost < weather.loss ** (again + 1) and again < 8:
             delay += RETRANSMIT_TIMEOUT * 2**again

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
 from simulations.commands.terminal import json_option, positive, say, say_json
+from simulations.plots import available, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,9 @@ def add_to(commands: Subparsers) -> None:
     )
     command.add_argument("--seeds", type=positive, default=1, help="runs that are averaged (1)")
     command.add_argument("--seed", type=int, default=1, help="the first (1)")
-    command.add_argument("--out", type=Path, metavar="DIR", help="write model.json and model.md")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="write model.json, model.md and plots"
+    )
     command.add_argument(
         "--validate", action="store_true",
         help=f"compare with the exact simulator instead, at {', '.join(map(str, VALIDATED))} members",
@@ -82,7 +85,7 @@ def model(options: argparse.Namespace) -> int:
 
 
 def _plan(pool: Pool, options: argparse.Namespace) -> int:
-    from simulations.model.planning import plan  # noqa: PLC0415 - NumPy is an extra
+    from simulations.model.planning import plan, plots  # noqa: PLC0415 - NumPy is an extra
 
     seeds = range(options.seed, options.seed + options.seeds)
     started = time.monotonic()
@@ -93,6 +96,9 @@ def _plan(pool: Pool, options: argparse.Namespace) -> int:
     }  # fmt: skip
     lines = list(_table(pool, figures))
     _finish(document, lines, options)
+    if options.out is not None and available():
+        for plot in plots(pool, figures):
+            draw(plot, options.out / f"{plot.name}.png")
     return 0
 
 

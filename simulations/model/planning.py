@@ -11,17 +11,27 @@ import numpy as np
 from simulations.model.agreement import event
 from simulations.model.detection import detect, probe_failure
 from simulations.model.spread import quantile, spread
+from simulations.scenario import Curve, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from simulations.model.spread import Floats, Pool
 
-__all__ = ["OURS", "TICKS", "curve", "plan"]
+__all__ = ["OURS", "TICKS", "plan", "plots"]
 
 OURS, TICKS = "at once", "memberlist's ticks"
 """The two ways news leaves: `Config.eager`, and as memberlist does it."""
-CURVE_POINTS = 200
+SHARES = {
+    "1 %": 0.01,
+    "10 %": 0.1,
+    "50 %": 0.5,
+    "90 %": 0.9,
+    "99 %": 0.99,
+    "99.99 %": 0.9999,
+    "all": 1.0,
+}
+"""The shares of the members whose times are told."""
 
 
 def plan(
@@ -46,7 +56,6 @@ def plan(
 
 
 def _one(pool: Pool, rules: str, seed: int, tell: Callable[[str], object]) -> dict[str, float]:
-    rng = np.random.default_rng(seed)
     members = pool.members
 
     def known(count: int) -> None:
@@ -55,8 +64,11 @@ def _one(pool: Pool, rules: str, seed: int, tell: Callable[[str], object]) -> di
     def step(text: str) -> None:
         tell(f"{rules}, seed {seed}: one died, {text}")
 
-    fired = spread(pool, event(pool), rng, to_the_last_copy=True, tell=known)
-    death = detect(pool, rng, refused=rules == OURS, tell=step)
+    fired = spread(
+        pool, event(pool), np.random.default_rng((seed, 1)), to_the_last_copy=True, tell=known
+    )
+    # The same dice for both rules: the first probe of the dead one is a matter of luck.
+    death = detect(pool, np.random.default_rng((seed, 2)), refused=rules == OURS, tell=step)
     failing = probe_failure(pool)
     probes_per_second = members / pool.config.probe_interval
     return {
@@ -72,12 +84,24 @@ def _one(pool: Pool, rules: str, seed: int, tell: Callable[[str], object]) -> di
 
 
 def _shares(what: str, times: Floats) -> dict[str, float]:
-    named = {"50 %": 0.5, "99 %": 0.99, "99.99 %": 0.9999, "all": 1.0}
-    return {f"{what} {name} after, s": quantile(times, share) for name, share in named.items()}
+    return {f"{what} {name} after, s": quantile(times, share) for name, share in SHARES.items()}
 
 
-def curve(times: Floats) -> tuple[list[float], list[float]]:
-    """What to plot of one spread: times in seconds, and the share of the members that knew by then."""
-    shares = np.linspace(1 / len(times), 1.0, CURVE_POINTS)
-    places = np.ceil(shares * len(times)).astype(np.int64) - 1
-    return np.sort(times)[places].tolist(), shares.tolist()
+def plots(pool: Pool, figures: dict[str, dict[str, float]]) -> list[Lines]:
+    """The times of a plan as curves: how long it takes until a share of the members knows."""
+    size = f"{pool.members:,} members, {pool.loss:.3g} of packets lost"
+    return [
+        Lines(
+            what, f"Time until a share of the members knows of {title}: {size}",
+            "share of the members (%)", "time (s)",
+            [
+                Curve(f"news leaves {rules}", [
+                    (100 * share, figures[rules][f"{what} known to {name} after, s"])
+                    for name, share in SHARES.items()
+                ])
+                for rules in figures
+            ],
+            log_y=True,
+        )
+        for what, title in (("event", "an event"), ("death", "a death"))
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import random
 
     from gossip.wire.address import Address
+    from simulations.host import Host
     from simulations.virtual.loop import VirtualLoop, _Call
 
 __all__ = ["VirtualMachine", "VirtualSocket"]
@@ -71,6 +72,11 @@ class VirtualMachine(Machine):
 
     def __repr__(self) -> str:
         return f"<VirtualMachine {self.name} {self.ip}>"
+
+    @property
+    def as_host(self) -> Host:
+        """Itself, to the simulated network: what that reads of a host is here too."""
+        return cast("Host", self)
 
     # What a cluster takes from it
 

@@ -117,18 +117,15 @@ class Stream(asyncio.Transport):
         """Send what waits, or try again after a pause."""
         loop, peer = self._loop, self.peer
         assert peer is not None  # noqa: S101 - set before anything is sent
-        network = loop.network
+        network, here, there = loop.network, self.machine.as_host, peer.machine.as_host
         # Both directions: without acknowledgements nothing moves either.
-        self._stuck = not (
-            network.reaches(self.machine, peer.machine)
-            and network.reaches(peer.machine, self.machine)
-        )
+        self._stuck = not (network.reaches(here, there) and network.reaches(there, here))
         if self._stuck:
             loop.covered["segments_cut"] += 1
             loop.call_unbound(pause, self._transmit, min(2 * pause, LAST_RETRY))
             return
         while self._outgoing:
-            delay = network.segment_delay(self.machine, peer.machine)
+            delay = network.segment_delay(here, there)
             at = max(loop.time() + delay, peer.arrived_until + EPSILON)
             peer.arrived_until = at
             loop.call_unbound(at - loop.time(), self._outgoing.popleft())

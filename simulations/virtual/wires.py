@@ -62,7 +62,7 @@ class Wires:
             return
         source, there = sock.machine, target.sock.machine
         loop.trace.add(loop.time(), "packet", source.name, there.name, data)
-        for delay in loop.network.arrivals(source, there):
+        for delay in loop.network.arrivals(source.as_host, there.as_host):
             loop.call_unbound(delay, self._arrive, address, data, sock.address)
 
     def _arrive(self, address: Address, data: bytes, source: Address) -> None:

@@ -204,6 +204,7 @@ def test_the_command_prints_and_writes_the_figures(
     printed = json.loads(capsys.readouterr().out)
     assert printed["figures"][OURS]["event known to 99 % after, s"] < 0.01
     assert json.loads((tmp_path / "model.json").read_text()) == printed
+    assert {path.name for path in tmp_path.glob("*.png")} == {"event.png", "death.png"}
     assert "1,000 members, 0.5 ms" in (tmp_path / "model.md").read_text()
 
 

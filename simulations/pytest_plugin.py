@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from simulations.fixture.base import GossipCluster, Options
 
-__all__ = ["gossip_cluster"]
+__all__ = ["gossip_cluster", "options_of"]
 
 MARKER = "gossip_cluster"
 _running = pytest.StashKey["tuple[GossipCluster, Callable[..., Any]]"]()
@@ -79,7 +79,7 @@ def gossip_cluster(request: pytest.FixtureRequest) -> Iterator[GossipCluster]:
     # Imported here: most runs of pytest where this is installed do not need any of it.
     import asyncio  # noqa: PLC0415
 
-    options = _options(request.node, request.config.getoption("--gossip-seed"))
+    options = options_of(request.node, request.config.getoption("--gossip-seed"))
     with asyncio.Runner(loop_factory=_loop_factory(options)) as runner:
         loop = runner.get_loop()
         cluster = _make(options, loop)
@@ -92,7 +92,8 @@ def gossip_cluster(request: pytest.FixtureRequest) -> Iterator[GossipCluster]:
             loop.run_until_complete(cluster.close())
 
 
-def _options(item: pytest.Item, seed: int | None) -> Options:
+def options_of(item: pytest.Item, seed: int | None) -> Options:
+    """What the markers of a test, and the command line, ask for; raises pytest.UsageError."""
     from simulations.fixture.base import Options  # noqa: PLC0415
 
     settings: dict[str, Any] = {}

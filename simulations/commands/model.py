@@ -106,10 +106,10 @@ def _table(pool: Pool, figures: dict[str, dict[str, float]]) -> Iterable[str]:
     yield f"{pool.members:,} members, {pool.latency * 1000:g} ms, loss {pool.loss:.1%}"
     yield ""
     ways = list(figures)
-    yield f"| {'news leaves':46} | {' | '.join(f'{way:>18}' for way in ways)} |"
-    yield f"| {'-' * 46} | {' | '.join('-' * 17 + ':' for _ in ways)} |"
+    yield f"| {'news leaves':46} | {' | '.join(f'{way:>21}' for way in ways)} |"
+    yield f"| {'-' * 46} | {' | '.join('-' * 20 + ':' for _ in ways)} |"
     for name in figures[ways[0]]:
-        yield f"| {name:46} | {' | '.join(f'{figures[way][name]:18,.4g}' for way in ways)} |"
+        yield f"| {name:46} | {' | '.join(f'{figures[way][name]:21,.4g}' for way in ways)} |"
 
 
 def _validate(pool: Pool, options: argparse.Namespace) -> int:

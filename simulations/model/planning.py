@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OURS", "TICKS", "plan", "plots"]
 
-OURS, TICKS = "at once", "memberlist's ticks"
+OURS, TICKS = "at once", "at memberlist's ticks"
 """The two ways news leaves: `Config.eager`, and as memberlist does it."""
 SHARES = {
     "1 %": 0.01,
@@ -89,11 +89,11 @@ def _shares(what: str, times: Floats) -> dict[str, float]:
 
 def plots(pool: Pool, figures: dict[str, dict[str, float]]) -> list[Lines]:
     """The times of a plan as curves: how long it takes until a share of the members knows."""
-    size = f"{pool.members:,} members, {pool.loss:.3g} of packets lost"
+    size = f"{pool.members:,} members, {pool.loss:.1%} loss"
     return [
         Lines(
-            what, f"Time until a share of the members knows of {title}: {size}",
-            "share of the members (%)", "time (s)",
+            what, f"{title} becomes known: {size}",
+            "share of the members (%)", "time until they know (s)",
             [
                 Curve(f"news leaves {rules}", [
                     (100 * share, figures[rules][f"{what} known to {name} after, s"])
@@ -103,5 +103,5 @@ def plots(pool: Pool, figures: dict[str, dict[str, float]]) -> list[Lines]:
             ],
             log_y=True,
         )
-        for what, title in (("event", "an event"), ("death", "a death"))
+        for what, title in (("event", "An event"), ("death", "A death"))
     ]  # fmt: skip

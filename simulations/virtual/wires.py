@@ -10,6 +10,7 @@ import socket
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from gossip.wire.address import join_host_port
 from simulations.virtual.streams import Stream, VirtualServer
 
 if TYPE_CHECKING:
@@ -57,11 +58,14 @@ class Wires:
 
     def send(self, sock: VirtualSocket, data: bytes, address: Address) -> None:
         """Send a datagram: it arrives when and as often as the network says."""
-        loop, target = self._loop, self._datagrams.get(address)
-        if target is None or sock.machine.down:
+        loop, target, source = self._loop, self._datagrams.get(address), sock.machine
+        if source.down:
             return
-        source, there = sock.machine, target.sock.machine
-        loop.trace.add(loop.time(), "packet", source.name, there.name, data)
+        there = target.sock.machine if target is not None else None
+        name = there.name if there is not None else join_host_port(*address)
+        loop.trace.add(loop.time(), "packet", source.name, name, data)
+        if there is None:
+            return
         for delay in loop.network.arrivals(source.as_host, there.as_host):
             loop.call_unbound(delay, self._arrive, address, data, sock.address)
 

@@ -123,7 +123,7 @@ class Cluster(PoolView):
             if (path := self._snapshot_path) is not None:  # before anything is sent or received
                 rejoin = self.config.rejoin_after_leave
                 self._snapshot = await SnapshotWriter.open(
-                    path, self._stats, rejoin_after_leave=rejoin
+                    path, self._stats, rejoin_after_leave=rejoin, machine=machine
                 )
             port = await self._driver.bind(machine, normal_ip(self.config.bind), self.config.port)
             advertise = self.config.advertise or machine.own_ip(self.config.bind)

@@ -1,4 +1,4 @@
-"""Machine: what a cluster takes from the machine that it runs on: time, chance and sockets.
+"""Machine: what a cluster takes from the machine that it runs on: time, chance, sockets and threads.
 
 There is one real machine. An event loop that simulates some (`simulations.virtual`) gives a cluster one
 of its own instead, so that a program can be tested in virtual time without knowing of it.
@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gossip.sockets import bound_socket, own_ip
+from gossip.worker import Worker
 
 if TYPE_CHECKING:
     import socket
@@ -44,6 +45,10 @@ class Machine:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a TCP connection; raises OSError."""
         return await asyncio.open_connection(ip, port)
+
+    def worker(self, name: str) -> Worker:
+        """A thread for what may block."""
+        return Worker(name)
 
     def own_ip(self, bind: str) -> str:
         """The address that others see us under when this one is bound; see `gossip.sockets.own_ip`."""

@@ -136,7 +136,7 @@ def _validate(pool: Pool, options: argparse.Namespace) -> int:
 
 
 def _agreements(rows: Iterable[Agreement], seeds: int) -> Iterable[str]:
-    yield f"seconds, means over {seeds} seeds of the simulator, deviation in brackets"
+    yield f"seconds, medians over {seeds} seeds of the simulator, deviation in brackets"
     yield ""
     yield "| experiment     | members | share |  simulated (deviation) |    modelled (deviation) | apart |"
     yield "| -------------- | ------: | ----: | ---------------------: | ----------------------: | ----: |"

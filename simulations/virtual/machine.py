@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gossip.machine import Machine
 from gossip.wire.address import normal_ip
+from gossip.worker import Worker
 
 if TYPE_CHECKING:
     import asyncio
     import random
+    from collections.abc import Callable
 
     from gossip.wire.address import Address
     from simulations.host import Host
@@ -45,6 +47,29 @@ class VirtualSocket:
         self.machine.release(self)
 
 
+class _Worker(Worker):
+    """Works on the loop, in no time."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def submit(self, work: Callable[[], None], done: Callable[[OSError | None], object]) -> None:
+        """Have something done, and `done` called afterwards."""
+        self._loop.call_soon(self._do, work, done)
+
+    def _do(self, work: Callable[[], None], done: Callable[[OSError | None], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            done(error)
+        else:
+            done(None)
+
+    def end(self, last: Callable[[], None]) -> None:
+        """Do one last thing."""
+        last()
+
+
 class VirtualMachine(Machine):
     """One simulated machine.
 
@@ -68,7 +93,7 @@ class VirtualMachine(Machine):
         self.loss_out = 0.0
         self.delay = 0.0
         self.parked: list[_Call] = []
-        self.sockets: set[VirtualSocket] = set()
+        self.sockets: dict[VirtualSocket, None] = {}
 
     def __repr__(self) -> str:
         return f"<VirtualMachine {self.name} {self.ip}>"
@@ -105,7 +130,7 @@ class VirtualMachine(Machine):
         if not wires.is_free((host, port), kind):
             raise OSError(errno.EADDRINUSE, f"{host}:{port}: Address already in use")
         sock = VirtualSocket(self, kind, (host, port))
-        self.sockets.add(sock)
+        self.sockets[sock] = None
         wires.bound[kind, sock.address] = sock
         return cast("socket.socket", sock)
 
@@ -115,13 +140,18 @@ class VirtualMachine(Machine):
         """Open a connection from this machine."""
         return await self._loop.wires.open_connection(self, (ip.partition("%")[0], port))
 
+    def worker(self, name: str) -> Worker:
+        """Something that works at once: a thread would live in real time."""
+        del name
+        return _Worker(self._loop)
+
     def own_ip(self, bind: str) -> str:
         """What is bound, or its own address for all addresses."""
         return self.ip if bind in WILDCARDS else normal_ip(bind)
 
     def release(self, sock: VirtualSocket) -> None:
         """A socket was closed."""
-        self.sockets.discard(sock)
+        self.sockets.pop(sock, None)
         if self._loop.wires.bound.get((sock.type, sock.address)) is sock:
             del self._loop.wires.bound[sock.type, sock.address]
 

@@ -146,7 +146,7 @@ def pytest_runtest_makereport(
     """Show what happened in the cluster of a test that failed."""
     report = yield
     held = item.stash.get(_running, None)
-    if held is not None and call.when == "call" and report.failed:
+    if held is not None and call.when != "teardown" and report.failed:
         report.sections.append(("gossip cluster", held[0].report()))
     if call.when == "teardown" and held is not None:
         del item.stash[_running]

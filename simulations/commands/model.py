@@ -25,6 +25,8 @@ __all__ = ["add_to"]
 
 VALIDATED = (100, 300, 1000)
 """Sizes at which the exact simulator is asked as well."""
+LEAST_SEEDS = 8
+"""Of a comparison: with fewer nothing could be told apart."""
 NEEDS_NUMPY = "python -m simulations model: needs NumPy: pip install 'gossip-agent[sim]'\n"
 
 
@@ -118,7 +120,7 @@ def _validate(pool: Pool, options: argparse.Namespace) -> int:
         compare_spread,
     )
 
-    seeds = max(options.seeds, 5)
+    seeds = max(options.seeds, LEAST_SEEDS)
     tell = _Steps().tell
     rows: list[Agreement] = []
     for members in VALIDATED:

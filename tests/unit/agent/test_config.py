@@ -117,7 +117,7 @@ def test_a_flag_sets_the_setting_of_the_same_meaning(argv: list[str], key: str, 
         ([DATA, "-node-id=xyz"], 'flag -node-id: "xyz" is not a UUID'),
         ([DATA, "-disable-host-node-id=false"], "flag -disable-host-node-id: "),
         ([DATA, "-bind=foo"], 'flag -bind: "foo" is not an IP address'),
-        ([DATA, "-bind=fe80::1%eth0"], "flag -bind: "),
+        ([DATA, "-bind=fe80::1"], 'flag -bind: "fe80::1" is link-local and needs its interface'),
         ([DATA, "-advertise=0.0.0.0"], 'flag -advertise: "0.0.0.0" is not an address of one host'),
         ([DATA, "-advertise=224.0.0.1"], "flag -advertise: "),
         ([DATA, "-client="], "flag -client: is empty"),
@@ -481,7 +481,7 @@ def test_serfs_rpc_is_off_unless_it_has_an_address() -> None:
 )
 def test_a_wrong_rpc_address_is_named(text: str) -> None:
     assert errors_of(DATA, f"-rpc-addr={text}") == (
-        f'flag -rpc-addr: "{text}" is not IP:port or unix:///path',
+        f'flag -rpc-addr: "{text}" is not IP:port, [IPv6]:port or unix:///path',
     )
 
 

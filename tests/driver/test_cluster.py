@@ -28,42 +28,14 @@ from gossip import (
 )
 from gossip.wire.messages import Ack, Alive, Ping
 from gossip.wire.packet import PacketCodec
+from tests.helpers_driver import address, alive, pool, until, until_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tests.driver.conftest import StartNode
 
 KEY = bytes(range(32))
-
-
-def address(cluster: Cluster) -> str:
-    ip, port = cluster.local_address
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-
-
-def alive(cluster: Cluster) -> set[str]:
-    return {m.name for m in cluster.members() if m.status is MemberStatus.ALIVE}
-
-
-async def until_alive(clusters: list[Cluster], names: set[str]) -> None:
-    async with asyncio.timeout(10):
-        for cluster in clusters:
-            while alive(cluster) != names:
-                await cluster.members_changed(cluster.members_version)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - nobody could set an event here
-        await asyncio.sleep(0.01)
-
-
-async def pool(start_node: StartNode, count: int, **settings: Any) -> list[Cluster]:
-    clusters = [await start_node(f"n{i}", **settings) for i in range(count)]
-    for cluster in clusters[1:]:
-        await cluster.join([address(clusters[0])])
-    await until_alive(clusters, {c.config.name for c in clusters})
-    return clusters
 
 
 async def test_a_pool_of_one_lists_itself(start_node: StartNode) -> None:

@@ -31,10 +31,9 @@ UNIX = "unix://"
 def bound_ip(text: str) -> str:
     """The one spelling of an IP address that is bound here; anything else as it is."""
     try:
-        ip = normal_ip(_bare(text))
+        return normal_ip(_bare(text))
     except ConfigError:
         return text
-    return ip if _is_link_local(ip) else plain_ip(ip)
 
 
 def announced_ip(text: str) -> str:

@@ -13,8 +13,8 @@ import struct
 
 __all__ = ["FIRST_PORT", "LAST_PORT", "rewrite_source_ports"]
 
-FIRST_PORT, LAST_PORT = 40_000, 60_000
-"""The source ports that flows get."""
+FIRST_PORT, LAST_PORT = 61_000, 65_000
+"""The source ports that flows get; above those that Linux hands out by itself."""
 
 # Numbers of linux/netfilter/nf_tables.h and its neighbours, named as there.
 _NETLINK_NETFILTER = 12

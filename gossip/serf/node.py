@@ -35,6 +35,7 @@ from gossip.serf.user_events import UserEvents
 from gossip.swim.clock import LocalClock
 from gossip.swim.members import NodeInfo, Record, Status
 from gossip.swim.membership import Membership, own_versions
+from gossip.wire.address import join_host_port
 from gossip.wire.messages import MessageType
 from gossip.wire.packet import LayerSettings, PacketCodec
 from gossip.wire.serf import (
@@ -397,9 +398,9 @@ class Node:
 
     def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:
         """Two nodes use one name."""
-        (ip, port), (other_ip, other_port) = held.address, other.address
+        where, elsewhere = join_host_port(*held.address), join_host_port(*other.address)
         self.membership.notice(
-            f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
+            f"name conflict: {held.name} is at {where}, {elsewhere} claims it too"
         )
         if held is self.membership.own.info and self.config.resolve_name_conflicts:
             self._name_conflict.begin(other, now)

@@ -96,20 +96,22 @@ async def test_r35_serf_on_ipv6_sees_ours_fail_and_its_own_leave_is_seen(
     await eventually(sees(stays, "go", MemberStatus.LEFT), within=10, what="go left")
 
 
-async def test_r35_a_pool_of_both_families_takes_serf_in_on_either(
-    start_serf: StartSerf, start_ours: StartOurs
+@pytest.mark.parametrize("host", ["127.0.0.1", V6])
+async def test_r35_ours_on_all_addresses_and_serf_of_either_family_join_each_other(
+    start_serf: StartSerf, start_ours: StartOurs, host: str
 ) -> None:
-    both = await start_ours("both", bind="::", advertise=V6)
-    on_v6, on_v4 = await start_serf("go-6", host=V6), await start_serf("go-4")
-    port = both.local_address[1]
+    ours = await start_ours("ours", bind="::", advertise=host)
+    serf, other = await start_serf("go-1", host=host), await start_serf("go-2", host=host)
 
-    assert await on_v6.join([(V6, port)]) == 1
-    assert await on_v4.join([("127.0.0.1", port)]) == 1
+    assert await serf.join([ours.local_address]) == 1
+    await ours.join([join_host_port(*other.gossip)])
 
-    names = {"both", "go-6", "go-4"}
-    await eventually(_lists(both, names), within=10, what="all")
-    await eventually(partial(_all_alive, on_v6, names), within=10, what="all at go-6")
-    await eventually(partial(_all_alive, on_v4, names), within=10, what="all at go-4")
+    names = {"ours", "go-1", "go-2"}
+    await eventually(_lists(ours, names), within=10, what="all at ours")
+    for peer in (serf, other):
+        await eventually(partial(_all_alive, peer, names), within=10, what="all at Serf")
+    # A coordinate comes with the ack of a ping by UDP: both have answered.
+    await eventually(lambda: len(ours.coordinates()) == 3, within=15, what="acks of both")
 
 
 async def test_r35_our_agent_on_ipv6_and_serf_join_each_other(start_serf: StartSerf) -> None:

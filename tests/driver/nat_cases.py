@@ -1,4 +1,4 @@
-"""What holds where a NAT renumbers every source port (R-08); run by test_nat.py, in a network of its own.
+"""What holds where a NAT renumbers every source port (R-08); run by test_own_networks.py.
 
 A packet's port then tells how it was addressed. An answer to the port that a packet came from is handed
 back through the NAT, and seems to come from where that packet was sent to. Anything else is a flow of

@@ -302,6 +302,7 @@ def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noq
             "gossip is not encrypted and may be reachable from outside: "
             "set encrypt on every member (`gossip keygen` makes a key)"
         )
+    yield from _family_warnings(config)
     for key in ("encrypt_verify_incoming", "encrypt_verify_outgoing"):
         if not getattr(config, key):
             yield f"{key} is off: plain text is accepted or sent; turn it on when all members have the key"
@@ -314,6 +315,14 @@ def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noq
         yield "rpc_addr is not on loopback: rpc_auth and all else travels there in plain text"
     if config.server and not config.dev:
         yield "this agent announces a server and has no Raft: do not put it among Consul servers"
+
+
+def _family_warnings(config: AgentConfig) -> Iterator[str]:
+    """Members send to what is advertised, and only a translator could bring it to the other family."""
+    bind = config.bind_addr
+    for key in ("advertise_addr", "advertise_addr_wan"):
+        if (ip := getattr(config, key)) and bind != "::" and (":" in bind) != (":" in ip):
+            yield f"{key} {ip} is not of the family of bind_addr {bind}: :: takes both"
 
 
 _RULES = (

@@ -357,6 +357,9 @@ def test_keys_and_settings_given_by_the_caller_win() -> None:
         (["-bind=0.0.0.0"], "not encrypted"),
         (["-advertise=8.8.8.8"], "not encrypted"),
         (["-node=a_b"], "DNS"),
+        (["-advertise=fd00::1"], "advertise_addr fd00::1 is not of the family of bind_addr 127"),
+        (["-bind=::1", "-advertise=10.0.0.1"], "advertise_addr 10.0.0.1 is not of the family"),
+        (["-server", "-advertise-wan=fd00::1"], "advertise_addr_wan fd00::1 is not of the family"),
         (["-server"], "Raft"),
     ],
 )
@@ -364,6 +367,11 @@ def test_what_is_allowed_and_doubtful_is_warned_about(argv: list[str], word: str
     quiet = ["-node=n1", "-bind=127.0.0.1", DATA]
     assert parse(quiet).warnings() == []
     assert any(word in warning for warning in parse([*quiet, *argv]).warnings())
+
+
+@pytest.mark.parametrize("advertise", ["10.0.0.1", "fd00::1"])
+def test_an_agent_on_all_addresses_may_advertise_either_family(advertise: str) -> None:
+    assert parse(["-node=n1", "-bind=::", f"-advertise={advertise}", DATA]).warnings() == []
 
 
 def test_R49_verification_that_is_off_is_warned_about() -> None:  # noqa: N802 - the rule's own name

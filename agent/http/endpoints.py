@@ -97,7 +97,7 @@ class Endpoints:
 
     def _belongs_elsewhere(self, route: Route, call: Call) -> bool:
         config = self._agent.config
-        if route.forwards is Forwards.NEVER:
+        if route.forwards in {Forwards.NEVER, Forwards.HANDLER}:
             return False
         if (call.get("dc") or config.datacenter) != config.datacenter:
             return True

@@ -20,7 +20,7 @@ from agent.rpc.merged import MergedEvents
 from agent.rpc.session import Session
 from gossip.errors import WireError
 from gossip.tasks import Tasks
-from gossip.wire.address import join_host_port
+from gossip.wire.address import join_host_port, plain_ip
 from gossip.wire.rpc import RequestReader
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class _Connection:
     async def serve(self) -> None:
         """Carry out requests until the client goes or breaks the rules."""
         peer = self._writer.get_extra_info("peername")
-        shown = join_host_port(*peer[:2]) if isinstance(peer, tuple) else "unix"
+        shown = join_host_port(plain_ip(peer[0]), peer[1]) if isinstance(peer, tuple) else "unix"
         log.debug("client connected from=%s", shown)
         try:
             await self._converse()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["CONFIG_FLAGS", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
+__all__ = ["CONFIG_FLAGS", "DECLARED", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
 
 _MAX_FILE = 4 * 1024 * 1024  # bytes; a configuration is never near this
 
@@ -77,7 +77,7 @@ def _gossip(block: str) -> tuple[Setting, ...]:
 
 
 # fmt: off
-_ALL = (
+DECLARED = (
     Setting("dev", Kind.BOOL, "dev", "Development mode: a server in memory on loopback, with fast failure detection.", file=False),
     Setting("server", Kind.BOOL, "server", "Announce this agent as a server."),
     Setting("bootstrap", Kind.BOOL, "bootstrap", "Announce a server as the one that may elect itself."),
@@ -138,7 +138,7 @@ _ALL = (
 )
 # fmt: on
 
-SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in DECLARED}
 
 CONFIG_FLAGS = (
     Flag("config-file", "JSON file with settings.", value="path", many=True),

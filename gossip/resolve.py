@@ -1,4 +1,4 @@
-"""What a seed stands for: every address that its host name has."""
+"""What seeds stand for: every address that their host names have."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from gossip.errors import ConfigError
 from gossip.wire.address import normal_ip, parse_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gossip.wire.address import Address
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "resolve_all"]
+
+MAX_RESOLVED = 256
+"""Addresses tried in one join, all names together."""
 
 
 async def resolve(seed: str, default_port: int) -> list[Address]:
@@ -31,6 +36,18 @@ async def resolve(seed: str, default_port: int) -> list[Address]:
     except UnicodeError:  # what a label may hold is only known when it has been encoded
         raise ConfigError(f"address {seed!r}: {host!r} is not a host name") from None
     return list(dict.fromkeys((_ip(info[4]), port) for info in found))
+
+
+async def resolve_all(seeds: Iterable[str], default_port: int) -> tuple[list[Address], list[str]]:
+    """The addresses of several seeds, each once and `MAX_RESOLVED` at most, and what failed."""
+    found: dict[Address, None] = {}
+    errors: list[str] = []
+    for seed in seeds:
+        try:
+            found.update(dict.fromkeys(await resolve(seed, default_port)))
+        except (ConfigError, OSError) as error:
+            errors.append(f"Failed to resolve {seed}: {error}")
+    return list(found)[:MAX_RESOLVED], errors
 
 
 def _ip(address: tuple[Any, ...]) -> str:

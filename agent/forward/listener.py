@@ -68,6 +68,7 @@ STRANGERS_BYTES = 16 * 1024 * 1024
 """Of envelopes that are on their way from addresses without a member; further ones are refused."""
 
 NOT_FOR_YOU = "This port answers members of the pool only"
+IN_THE_CLEAR = "Permission denied: this is answered only to requests that come sealed"
 
 
 class ForwardListener(Listener):
@@ -107,6 +108,10 @@ class ForwardListener(Listener):
         if not config.ports.server:
             await self._agent.announce_server_port(self.addresses[0][1])
 
+    def follow_config(self) -> None:
+        """Follow the agent's configuration as it is now."""
+        self._router.strict = self._agent.config.strict_http_methods
+
     async def _finish_work(self, seconds: float) -> None:
         await self.endpoints.finish_writes(seconds)
 
@@ -142,7 +147,8 @@ class ForwardListener(Listener):
             if not believes_address(self._servers, ip):
                 raise self._refusal("strangers", ip)
             message = open_clear(data)
-            return seal(encode_answer(await self._serve(decode_request(message))), None, b"")
+            answer = await self._serve(decode_request(message), sealed=False)
+            return seal(encode_answer(answer), None, b"")
         except WireError as error:
             log.debug("envelope refused from=%s reason=%s", ip, Value(error))
             raise self._refusal("malformed", ip) from None
@@ -150,7 +156,7 @@ class ForwardListener(Listener):
     async def _serve_sealed(self, request: Request, key: bytes, salt: bytes) -> bytes:
         now = time.monotonic()
         if self._challenges.use(request.challenge, salt, now):
-            reply = encode_answer(await self._serve(request))
+            reply = encode_answer(await self._serve(request, sealed=True))
         else:
             self._stats["challenged"] += 1
             reply = encode_challenge(self._challenges.current(now))
@@ -175,11 +181,11 @@ class ForwardListener(Listener):
 
     # Requests
 
-    async def _serve(self, request: Request) -> Answer:
+    async def _serve(self, request: Request, *, sealed: bool) -> Answer:
         started = time.perf_counter()
         self._stats["served"] += 1
         answer = await self.endpoints.guarded(
-            self._dispatch(request), request.method, request.target
+            self._dispatch(request, sealed=sealed), request.method, request.target
         )
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
@@ -192,10 +198,12 @@ class ForwardListener(Listener):
             )
         return answer
 
-    async def _dispatch(self, request: Request) -> Answer:
+    async def _dispatch(self, request: Request, *, sealed: bool) -> Answer:
         target = Target.parse(request.target)
         route, rest = self._router.find(target)
         self._router.check_method(route, request.method)
+        if route.secret and not sealed:
+            raise HttpError(403, IN_THE_CLEAR)
 
         async def read_body(limit: int) -> bytes:
             if len(request.body) > limit:

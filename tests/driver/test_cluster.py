@@ -385,7 +385,7 @@ async def test_a_turn_that_fails_is_reported_and_the_node_goes_on_answering(
             sock.send(Ping(2, "one").encode())
             answer = await asyncio.get_running_loop().sock_recv(sock, 2048)
 
-    assert answer == Ack(2, cluster.node.ack_payload()).encode()
+    assert answer == Ack(2, cluster.node.membership.delegate.ack_payload()).encode()
     assert "a turn of the gossip driver failed" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
 

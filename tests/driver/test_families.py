@@ -80,7 +80,7 @@ async def test_r04_a_member_without_udp_is_kept_alive_by_pings_over_tcp(
             await until_alive([one, deaf], {"one", "deaf"})
 
             async with asyncio.timeout(20):
-                await until(lambda: one.node.membership.prober.udp_unreachable == {"deaf"})
+                await until(lambda: one.node.membership.prober.tcp_only.names() == ["deaf"])
                 rounds = passed["streams"] + 5
                 await until(lambda: passed["streams"] >= rounds)
 

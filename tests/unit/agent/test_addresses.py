@@ -9,7 +9,8 @@ import pytest
 
 from agent.addresses import announced_ip, bound_ip, bound_places
 from agent.client import ApiError, Client
-from agent.config import AgentConfig, AgentConfigError, parse
+from agent.config import AgentConfig, AgentConfigError
+from agent.config_parse import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

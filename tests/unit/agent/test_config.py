@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent.config import AGENT_FLAGS, AgentConfig, AgentConfigError, Ports, decode_key, parse
-from agent.settings import SETTINGS
+from agent.config import AgentConfig, AgentConfigError, Ports, decode_key
+from agent.config_parse import AGENT_FLAGS, parse
+from agent.settings import DECLARED, SETTINGS
 from agent.version import VERSION
 from gossip.errors import ConfigError
 
@@ -502,3 +503,9 @@ def test_serfs_rpc_away_from_loopback_needs_a_key_and_is_warned_about(text: str)
     assert any("plain text" in warning for warning in config.warnings())
     assert "s3cret-key" not in f"{config!r}{config.warnings()}"
     assert "s3cret-key" in config.secrets
+
+
+def test_every_setting_and_every_flag_is_declared_once() -> None:
+    assert len({setting.key for setting in DECLARED}) == len(DECLARED)
+    flags = [setting.flag for setting in DECLARED if setting.flag]
+    assert len(set(flags)) == len(flags)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.config import AgentConfig, AgentConfigError, parse
+from agent.config import AgentConfig, AgentConfigError
+from agent.config_parse import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

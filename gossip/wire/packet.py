@@ -11,7 +11,7 @@ compound may hold each other, to a bounded depth.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from gossip.errors import ConfigError, LimitError, WireError
@@ -30,8 +30,6 @@ from gossip.wire.messages import MessageType, field_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from gossip.config import Config
 
 __all__ = ["LayerSettings", "PacketCodec", "is_probe_traffic", "split_label"]
 
@@ -115,19 +113,6 @@ class LayerSettings:
         self.verify_outgoing = verify_outgoing
         self.compress = compress
         self.new_nonce = new_nonce
-
-    @classmethod
-    def of(cls, config: Config, keyring: Keyring | None, new_nonce: Callable[[], bytes]) -> Self:
-        """The layers that a pool's settings ask for."""
-        return cls(
-            keyring=keyring,
-            label=config.label,
-            skip_inbound_label_check=config.skip_inbound_label_check,
-            verify_incoming=config.verify_incoming,
-            verify_outgoing=config.verify_outgoing,
-            compress=config.compress,
-            new_nonce=new_nonce,
-        )
 
     def check_label(self, label: bytes | None) -> None:
         """Judge the label found in front of a packet or stream, None when there was none.

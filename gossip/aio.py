@@ -339,6 +339,15 @@ class Cluster(PoolView):
         self.node.set_tags(tags, self._clock())
         self._driver.wake()
 
+    def set_reconnect_timeout(self, seconds: float) -> None:
+        """Forget failed members after another time from now on.
+
+        Raises:
+            ConfigError: it is out of range; nothing was changed.
+        """
+        self.config = self.config.replace(reconnect_timeout=seconds)
+        self.node.members.reconnect_timeout = seconds
+
     # What happens
 
     def subscribe(

@@ -10,13 +10,20 @@ from gossip.errors import GossipError
 from gossip.events import MemberStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gossip.config import Config
     from gossip.events import Member
     from gossip.serf.coordinates import Coordinate
     from gossip.serf.node import Node
     from gossip.wire.address import Address
 
-__all__ = ["PoolView"]
+__all__ = ["UDP_UNREACHABLE", "PoolView"]
+
+UDP_UNREACHABLE = "UDP unreachable"
+"""What `PoolView.stats` calls degraded when members answer over TCP only."""
+NAMES_IN_STATS = 32
+"""Names of members in one value of the statistics; the others are counted."""
 
 
 class PoolView:
@@ -105,9 +112,14 @@ class PoolView:
         return await self._coordinates_changes.wait(version)
 
     def stats(self) -> dict[str, str]:
-        """Serf's statistics and every counter that is not zero."""
+        """Serf's statistics, what is degraded, and every counter that is not zero.
+
+        ``degraded`` is empty, or `UDP_UNREACHABLE`; then ``udp_unreachable_members`` names those that
+        answer over TCP only.
+        """
         node = self.node
         membership, counts = node.membership, node.members.counts
+        tcp_only = membership.prober.tcp_only.names()
         values = {
             "members": len(node.members),
             "failed": counts[MemberStatus.FAILED],
@@ -121,6 +133,8 @@ class PoolView:
             "query_queue": len(membership.dissemination.queries),
             "encrypted": "true" if node.keyring else "false",
             "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
+            "degraded": UDP_UNREACHABLE if tcp_only else "",
+            "udp_unreachable_members": _some(tcp_only),
         }
         counters = sorted((self._stats + node.stats).items())
         return {name: str(value) for name, value in [*values.items(), *counters]}
@@ -134,3 +148,9 @@ class PoolView:
         """Wake everybody who waits: nothing changes any more."""
         self._members_changes.close()
         self._coordinates_changes.close()
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names and how many more there are."""
+    more = len(names) - NAMES_IN_STATS
+    return ", ".join(names[:NAMES_IN_STATS]) + (f" and {more} more" if more > 0 else "")

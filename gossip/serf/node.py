@@ -13,7 +13,7 @@ seconds; inside, local time is used (see `gossip.swim.clock`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
@@ -36,7 +36,7 @@ from gossip.swim.clock import LocalClock
 from gossip.swim.members import NodeInfo, Status
 from gossip.swim.membership import Membership, own_versions
 from gossip.wire.messages import MessageType
-from gossip.wire.packet import LayerSettings, PacketCodec
+from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
 
 if TYPE_CHECKING:
@@ -54,23 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 USER = bytes((MessageType.USER,))
-
-
-_Codec = TypeVar("_Codec", bound=LayerSettings)
-
-
-def _with_layers(
-    codec: type[_Codec], config: Config, keyring: Keyring | None, new_nonce: Callable[[], bytes]
-) -> _Codec:
-    return codec(
-        keyring=keyring,
-        label=config.label,
-        skip_inbound_label_check=config.skip_inbound_label_check,
-        verify_incoming=config.verify_incoming,
-        verify_outgoing=config.verify_outgoing,
-        compress=config.compress,
-        new_nonce=new_nonce,
-    )
 
 
 class Node:
@@ -118,11 +101,20 @@ class Node:
         self.query_clock = LamportClock(config.max_ltime_jump)
         self.ring = EventRing(config.event_buffer)
         vsn = own_versions(config.protocol_version)
+        layers: dict[str, Any] = {
+            "keyring": keyring,
+            "label": config.label,
+            "skip_inbound_label_check": config.skip_inbound_label_check,
+            "verify_incoming": config.verify_incoming,
+            "verify_outgoing": config.verify_outgoing,
+            "compress": config.compress,
+            "new_nonce": new_nonce,
+        }
         self.membership = Membership(
             config,
             NodeInfo(config.name, addr, port, encode_own_tags(config.tags), vsn),
-            packet_codec=_with_layers(PacketCodec, config, keyring, new_nonce),
-            stream_codec=_with_layers(StreamCodec, config, keyring, new_nonce),
+            packet_codec=PacketCodec(**layers),
+            stream_codec=StreamCodec(**layers),
             delegate=SerfDelegate(self, admit),
             rng=rng,
             enter=self.enter,

@@ -235,10 +235,7 @@ class Membership(Outbox):
         record = self.table.next_to_probe(reap, self.own)
         if len(self.table) != before:
             self.dissemination.resize(nodes=len(self.table))
-            known = self.table
-            self.prober.udp_unreachable = {
-                name for name in self.prober.udp_unreachable if known.get(name) is not None
-            }
+            self.prober.tcp_only.forget_unknown()
         return record
 
     def _send_gossip(self, target: Record, now: float) -> bool:

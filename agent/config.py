@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.addresses import decode_rpc_addr
 from agent.config_rules import (
     decode_key,
-    decode_rpc_addr,
     find_problems,
     find_warnings,
 )
@@ -213,7 +213,7 @@ class AgentConfig:
     http_config: HttpConfig = field(default_factory=HttpConfig)
     limits: Limits = field(default_factory=Limits)
     rpc_addr: str = ""
-    """Where Serf's RPC listens: ``IP:port`` or ``unix:///path``; empty is nowhere."""
+    """Where Serf's RPC listens: ``IP:port``, ``[IPv6]:port`` or ``unix:///path``; empty is nowhere."""
     rpc_auth: str = field(default="", repr=False)
     """Key that clients of Serf's RPC have to know; empty asks for none."""
     acl_token: str = field(default="", repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gossip.errors import ConfigError
 from gossip.wire.address import normal_ip, parse_seed
@@ -35,7 +35,7 @@ async def resolve(seed: str, default_port: int) -> list[Address]:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # what a label may hold is only known when it has been encoded
         raise ConfigError(f"address {seed!r}: {host!r} is not a host name") from None
-    return list(dict.fromkeys((normal_ip(str(info[4][0])), port) for info in found))
+    return list(dict.fromkeys((_ip(info[4]), port) for info in found))
 
 
 async def resolve_all(seeds: Iterable[str], default_port: int) -> tuple[list[Address], list[str]]:
@@ -48,3 +48,9 @@ async def resolve_all(seeds: Iterable[str], default_port: int) -> tuple[list[Add
         except (ConfigError, OSError) as error:
             errors.append(f"Failed to resolve {seed}: {error}")
     return list(found)[:MAX_RESOLVED], errors
+
+
+def _ip(address: tuple[Any, ...]) -> str:
+    """The IP address of a socket's address, which has the zone of a link-local one apart."""
+    ip, zone = str(address[0]), address[3] if len(address) > 3 else 0
+    return normal_ip(f"{ip}%{zone}" if zone and "%" not in ip else ip)

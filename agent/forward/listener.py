@@ -44,7 +44,6 @@ from agent.http.app import ROUTES
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
-from agent.http.guard import parse_ip
 from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Forwards, Router, Target
@@ -129,7 +128,7 @@ class ForwardListener(Listener):
 
     async def _open_and_serve(self, request: BaseRequest) -> bytes:
         """The envelope that answers one; an `HttpError` is for somebody who may be anybody."""
-        ip = str(parse_ip(remote_ip(request) or ""))
+        ip = remote_ip(request) or ""
         keys = opening_keys(self._servers)
         is_member = bool(self._servers.clusters_with(ip))
         if request.method != "POST" or request.raw_path != FORWARD_PATH:

@@ -14,6 +14,7 @@ from gossip.errors import WireError
 from gossip.events import MemberStatus
 from gossip.serf.members import describe_member
 from gossip.swim.members import Status
+from gossip.wire.address import join_host_port
 from gossip.wire.serf import (
     JoinIntent,
     LeaveIntent,
@@ -82,9 +83,9 @@ class SerfDelegate:
     def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:
         """Two nodes use one name."""
         node = self._node
-        (ip, port), (other_ip, other_port) = held.address, other.address
+        where, elsewhere = join_host_port(*held.address), join_host_port(*other.address)
         node.membership.notice(
-            f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
+            f"name conflict: {held.name} is at {where}, {elsewhere} claims it too"
         )
         if held is node.membership.own.info and node.config.resolve_name_conflicts:
             node.name_conflict.begin(other, now)

@@ -23,7 +23,7 @@ __all__ = ["VirtualMachine", "VirtualSocket"]
 
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
 FIRST_EPHEMERAL = 32768
-BIND_ATTEMPTS = 32768
+NO_FILE = 2**30
 
 
 class VirtualSocket:
@@ -34,6 +34,10 @@ class VirtualSocket:
         self.address = address
         self.type = kind
         self.family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+    def fileno(self) -> int:
+        """A number that no real file has: the loop watches none for it."""
+        return NO_FILE
 
     def getsockname(self) -> tuple[Any, ...]:
         """The bound address, in the form of its family."""

@@ -38,6 +38,14 @@ async def test_agents_join_and_an_event_fired_at_one_arrives_at_all(
         await gossip_cluster.until(listed, within=10, what=f"the event is at {name}")
 
 
+async def test_r35_a_cluster_runs_on_ipv6() -> None:
+    async with LocalCluster(2, host="::1") as cluster:
+        stays, leaves = cluster.agents
+        assert {member["Addr"] for member in await stays.member_table()} == {"::1"}
+        assert await leaves.leave() == 0
+        assert (await stays.members())[leaves.name] == LEFT
+
+
 @pytest.mark.gossip_cluster(kind="processes", nodes=2)
 async def test_an_agent_that_left_is_shown_as_left_and_comes_back_after_a_restart(
     gossip_cluster: ProcessCluster,

@@ -59,21 +59,19 @@ def _add_link_local() -> None:
 _KINDS = {"nat": _renumber_ports, "link": _add_link_local}
 
 
-def main(kind: str, cases: str) -> int:
-    """Make the network and run the tests in it."""
+def main(kind: str, cases: str) -> None:
+    """Make the network and run the tests in it, in place of this program."""
     try:
         if not isolate():
             raise OSError("no network namespace can be made")
         _KINDS[kind]()
     except OSError as error:
         sys.stderr.write(f"no network of our own: {error}\n")
-        return UNABLE
-    return int(
-        pytest.main(
-            ["-q", "-x", "--durations=5", "-p", "no:cacheprovider", "-p", "no:xdist", cases]
-        )
-    )
+        sys.exit(UNABLE)
+    # A program of its own: pytest wants to be the first to import what plugins consist of.
+    arguments = ["-q", "-x", "--durations=5", "-p", "no:cacheprovider", "-p", "no:xdist", cases]
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

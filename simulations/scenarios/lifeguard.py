@@ -194,7 +194,7 @@ SCENARIO = Scenario(
     ),
     sizes={
         Size.TINY: Plan(
-            cases(BLOCKED, ["SWIM", "Lifeguard"], blocked=[8.192], slow=[3], nodes=16, seconds=20.0)
+            cases(BLOCKED, ["SWIM", "Lifeguard"], blocked=[8.192], slow=[3], nodes=16, seconds=10.0)
         ),
         Size.QUICK: Plan([
             *cases(BLOCKED, EVERY[:6], blocked=[32.768, 8.192], seconds=40.0),

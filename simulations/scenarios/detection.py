@@ -183,7 +183,7 @@ SCENARIO = Scenario(
     sizes={
         Size.TINY: Plan(grid(nodes=[12], deaths=[2], watch=[10], loss=[0.0, 0.3], tcp=[True])),
         Size.QUICK: Plan(
-            grid(nodes=[64], deaths=[8], watch=[60], loss=[0.5, 0.3, 0.2, 0.1, 0.0], tcp=[True, False])
+            grid(nodes=[32], deaths=[8], watch=[60], loss=[0.5, 0.3, 0.2, 0.1, 0.0], tcp=[True, False])
         ),
         Size.FULL: Plan(
             grid(

@@ -181,7 +181,7 @@ SCENARIO = Scenario(
             *grid(nodes=[30], rate=[100, 50, 20, 5, 2], seconds=[15]),
         ]),
         Size.FULL: Plan(
-            grid(nodes=[30], rate=[5000, 2000, 1000, 500, 200, 100, 50, 20, 5], seconds=[60]), 3
+            grid(nodes=[30], rate=[2000, 1000, 500, 200, 100, 50, 20, 5, 2], seconds=[20]), 5
         ),
     },
     run=run,

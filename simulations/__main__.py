@@ -1,4 +1,4 @@
-"""``python -m simulations``: campaigns, plans, planted bugs and scale, in virtual time."""
+"""``python -m simulations``: campaigns, plans, planted bugs, scale and scenarios, in virtual time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands import campaign, planted, scale
+from simulations.commands import campaign, planted, scale, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (campaign, planted, scale)
+COMMANDS = (campaign, planted, scale, scenario)
 """Modules that add their subcommands, in the order of the help."""
 EXAMPLES = """examples:
   python -m simulations campaign --seeds 60 --minutes 5      many pools under faults, on all cores
@@ -20,8 +20,11 @@ EXAMPLES = """examples:
   python -m simulations run faults.toml --seed 3             faults of your own
   python -m simulations planted                              do the checkers see what is wrong on purpose?
   python -m simulations scale --nodes 1000                   speed and memory of a large pool
+  python -m simulations scenario all --quick                 experiments beside theory, with a report
+  python -m simulations scenario lifeguard --seed 7 --out reports/lifeguard
 
-exit status: 0 when all went well, 1 when an invariant broke or a fault never happened, 2 for bad usage.
+exit status: 0 when all went well, 1 when an invariant broke, a fault never happened or a goal was missed,
+2 for bad usage.
 """
 
 

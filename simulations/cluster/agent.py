@@ -34,24 +34,43 @@ class LocalAgent:
         name: str,
         command: Sequence[str],
         *,
-        http_port: int,
+        http_port: int = 0,
+        http_socket: Path | None = None,
         gossip_port: int,
         wan_port: int | None = None,
+        host: str = HOST,
         folder: Path,
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
+        enter: Callable[[], None] | None = None,
     ) -> None:
+        """Describe the agent without starting it.
+
+        Args:
+            name: of its node.
+            command: what starts an agent, without arguments.
+            http_port: where its HTTP API listens on loopback; or
+            http_socket: the Unix socket where it does, which the configuration in `arguments` names.
+            gossip_port: of the LAN pool.
+            wan_port: of the WAN pool; None is no server.
+            host: the address it gossips with.
+            folder: has its data and log.
+            arguments: given to it besides these.
+            watch: see `Process`.
+            enter: see `Process`.
+        """
         self.name = name
         self.http = (HOST, http_port)
-        self.gossip = (HOST, gossip_port)
-        self.wan = None if wan_port is None else (HOST, wan_port)
+        self.socket = http_socket
+        self.gossip = (host, gossip_port)
+        self.wan = None if wan_port is None else (host, wan_port)
         self.folder = folder
         self.process = Process(
             name,
             [
                 *command,
                 f"-node={name}",
-                f"-bind={HOST}",
+                f"-bind={host}",
                 f"-client={HOST}",
                 f"-http-port={http_port}",
                 f"-serf-lan-port={gossip_port}",
@@ -61,11 +80,14 @@ class LocalAgent:
             ],
             log=folder / "log",
             watch=watch,
+            enter=enter,
         )
 
     @property
     def url(self) -> str:
         """Where its HTTP API answers."""
+        if self.socket is not None:
+            return f"unix://{self.socket}"
         return f"http://{self.http[0]}:{self.http[1]}"
 
     async def start(self) -> None:
@@ -111,7 +133,9 @@ class LocalAgent:
         self, method: str, path: str, body: bytes = b"", *, within: float = 10.0, check: bool = True
     ) -> Response:
         """One HTTP request; raises `HttpError` for a status of 400 or above unless `check` is off."""
-        return await request(self.http, method, path, body, within=within, check=check)
+        return await request(
+            self.socket or self.http, method, path, body, within=within, check=check
+        )
 
     async def members(self, *, wan: bool = False) -> dict[str, int]:
         """Status by name of every member that this agent lists, of the WAN pool if so."""

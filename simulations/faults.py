@@ -70,12 +70,19 @@ class Faults:
 
     def begin(self) -> None:
         """Start the plan's nodes, join them, and book its steps from now on."""
-        world = self.world
+        self.start_nodes()
+        self.book_steps()
+
+    def start_nodes(self) -> None:
+        """Start the plan's nodes and have them join."""
         hosts = [self.start_node(f"node-{number:03}") for number in range(self.plan.nodes)]
         for host in hosts:
             self.stay_joined(host)
+
+    def book_steps(self) -> None:
+        """Have the plan's steps happen from now on."""
         for step in self.plan.steps:
-            world.at(world.now + step.at, self.do, step)
+            self.world.at(self.world.now + step.at, self.do, step)
 
     def stay_joined(self, host: Host) -> None:
         """Try seeds that are missing from the host's pool, for as long as it runs.

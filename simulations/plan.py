@@ -87,6 +87,11 @@ class Step:
     udp_only: bool = False
     """A cut lets streams pass."""
 
+    @property
+    def lasting(self) -> float:
+        """For how many seconds it goes on, as far as the plan says; 0 for what is done at once."""
+        return self.seconds if self.do != "jump" else 0.0
+
 
 ACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     # action: (fields it needs, fields it may have besides)

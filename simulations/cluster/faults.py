@@ -113,8 +113,7 @@ class RealFaults:
         except (OSError, RuntimeError) as error:
             self._record.problems.append(f"{at:.1f} s {step.do} {step.nodes}: {error}")
             return
-        lasts = step.seconds if step.do not in {"fire", "tags", "ask"} else 0.0
-        self._record.did(at, at + lasts, step.do, [host.name for host in whom])
+        self._record.did(at, at + step.lasting, step.do, [host.name for host in whom])
 
     # Whom and when
 

@@ -8,9 +8,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["ALIVE", "FAILED", "Deed", "Fired", "Record", "quantile"]
+__all__ = ["ALIVE", "FAILED", "Deed", "Fired", "Record", "figures"]
 
 ALIVE, FAILED = 1, 4
 """Serf's member status, as numbers."""
@@ -253,29 +253,11 @@ class Record:
                     turns.append((life.ended, name, None, 0))
         return sorted([*turns, *self.changes], key=lambda item: item[0])
 
-    def summary(self) -> Mapping[str, float | int | None]:
-        """The figures in numbers, for a table and for comparison; None where there is nothing to count."""
-        spreads = [times for times in self.spreads().values() if times]
-        detections = list(self.detections().values())
-        recoveries = [seconds for _, seconds in self.recoveries() if seconds]
-        return {
-            "events": len(self.spreads()),
-            "undelivered": self.undelivered(),
-            "event spread, median s": _median([t for times in spreads for t in times]),
-            "event at all, median s": _median([times[-1] for times in spreads]),
-            "kills noticed": len(detections),
-            "first detection, median s": _median([times[0] for times in detections]),
-            "detection, median s": _median([t for times in detections for t in times]),
-            "detection by all, median s": _median([times[-1] for times in detections]),
-            "running members said failed": self.false_alarms(),
-            "views right again, median s": _median(recoveries),
-        }
-
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "origin": self.origin,
-            "summary": dict(self.summary()),
+            "figures": figures([self]),
             "settled": self.settled(),
             "deeds": [
                 {
@@ -294,9 +276,24 @@ class Record:
         }
 
 
-def quantile(values: Sequence[float], part: float) -> float:
-    """The smallest of sorted values by which `part` (0 to 1) of them have passed."""
-    return values[max(0, min(len(values) - 1, round(part * len(values)) - 1))]
+def figures(records: Sequence[Record]) -> dict[str, float | None]:
+    """What one or more runs of a plan showed, in numbers; None where there is nothing to count."""
+    spreads = [times for record in records for times in record.spreads().values() if times]
+    detections = [times for record in records for times in record.detections().values()]
+    recoveries = [took for record in records for _, took in record.recoveries() if took]
+    runs = len(records)
+    return {
+        "events": sum(len(record.spreads()) for record in records) / runs,
+        "deliveries missing": sum(record.undelivered() for record in records) / runs,
+        "event at a node, s": _median([t for times in spreads for t in times]),
+        "event at all, s": _median([times[-1] for times in spreads]),
+        "kills noticed": len(detections) / runs,
+        "kill noticed first, s": _median([times[0] for times in detections]),
+        "kill noticed by a node, s": _median([t for times in detections for t in times]),
+        "kill noticed by all, s": _median([times[-1] for times in detections]),
+        "running members said failed": sum(record.false_alarms() for record in records) / runs,
+        "views right again, s": _median(recoveries),
+    }
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from simulations.cluster.faults import RealFaults, check, needs_machines, needs_mounts, needs_relay
 from simulations.cluster.machines import Router, private_mounts
 from simulations.cluster.network import Network
-from simulations.cluster.observe import Observer
+from simulations.cluster.observe import Observer, one_way_time
 from simulations.cluster.pool import Pool
 from simulations.cluster.record import Record
 from simulations.local.ports import Ports
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from simulations.plan import Plan
 
-__all__ = ["Row", "run_processes"]
+__all__ = ["ONE_WAY", "Row", "run_processes"]
 
 JOIN_WITHIN = 120.0
 """Seconds from the start of the first process until every view is complete."""
 SETTLE_WITHIN = 90.0
 """Seconds from the end of the plan until every view is right; lost members are tried every 30."""
+ONE_WAY = "seconds from one process to another"
 TELL_EVERY = 5.0
 """Seconds between two rows of the live table."""
 
@@ -49,7 +50,9 @@ class Row:
     what: str
 
 
-def run_processes(plan: Plan, tell: Callable[[Row], None], *, machines: bool = False) -> Record:
+def run_processes(
+    plan: Plan, tell: Callable[[Row], None], *, machines: bool = False, idle: float = 0.0
+) -> Record:
     """Run a plan on processes; nothing of it is left afterwards, however it ends.
 
     This process moves into namespaces of its own where the plan needs some, so it has to be called
@@ -59,6 +62,8 @@ def run_processes(plan: Plan, tell: Callable[[Row], None], *, machines: bool = F
         plan: what to do.
         tell: gets a row whenever something was done, and every five seconds.
         machines: give each node an address of its own even where the plan does without.
+        idle: seconds between the join and the beginning, in which probes tell what the way from one
+            process to another takes.
 
     Raises:
         PlanError: it has steps that cannot be done here; nothing was started.
@@ -78,18 +83,18 @@ def run_processes(plan: Plan, tell: Callable[[Row], None], *, machines: bool = F
                 )
             if needs_mounts(plan):
                 private_mounts()
-        return asyncio.run(_interruptible(plan, folder, router, tell))
+        experiment = _Experiment(plan, folder, router, tell)
+        return asyncio.run(_interruptible(experiment, idle))
 
 
-async def _interruptible(
-    plan: Plan, folder: Path, router: Router | None, tell: Callable[[Row], None]
-) -> Record:
+async def _interruptible(experiment: _Experiment, idle: float) -> Record:
     """SIGTERM ends it as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - we run in it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        async with _Experiment(plan, folder, router, tell).started() as experiment:
+        async with experiment.started():
+            await experiment.look_around(idle)
             return await experiment.run()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
@@ -111,7 +116,7 @@ class _Experiment:
         self._faults = RealFaults(self._pool, self._network, self._observer, self._record)
 
     @contextlib.asynccontextmanager
-    async def started(self) -> AsyncIterator[_Experiment]:
+    async def started(self) -> AsyncIterator[None]:
         """Start the nodes and wait until each sees all; end everything afterwards."""
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._ports.close)
@@ -125,7 +130,14 @@ class _Experiment:
             await self._pool.begin()
             await self._settle(JOIN_WITHIN)
             self._record.facts["seconds to start and join"] = time.monotonic() - began
-            yield self
+            yield
+
+    async def look_around(self, idle: float) -> None:
+        """Let probes measure the network for a while."""
+        if idle:
+            await asyncio.sleep(idle)
+            took = await one_way_time(self._pool.running()[0].agent)
+            self._record.facts[ONE_WAY] = took
 
     async def run(self) -> Record:
         """Do the steps at their times, then heal and wait until all views are right."""

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import combinations
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from gossip.serf.coordinates import Coordinate, distance
 from simulations.cluster.record import ALIVE
 
 if TYPE_CHECKING:
     from simulations.cluster.agent import LocalAgent
     from simulations.cluster.record import Record
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "one_way_time"]
 
 WAIT = 60.0
 """Seconds that one blocking query waits at most."""
@@ -118,3 +121,24 @@ class Observer:
         if self.record is not None:
             for event in events:
                 self.record.arrived(event["ID"], at_node, at)
+
+
+async def one_way_time(agent: LocalAgent) -> float:
+    """How long a packet takes from one process into another, as the pool's network coordinates have it.
+
+    The median over all pairs, seconds. They come from the probes, so the time in which a process wakes up
+    and reads is part of it. 0 when nothing is known yet.
+
+    Raises:
+        OSError: the agent does not answer.
+    """
+    answer = await agent.call("GET", "/v1/coordinate/nodes")
+    coordinates = [
+        Coordinate(
+            tuple(entry["Coord"]["Vec"]),
+            *(entry["Coord"][key] for key in ("Error", "Adjustment", "Height")),
+        )
+        for entry in answer.json()
+    ]
+    trips = [distance(a, b) for a, b in combinations(coordinates, 2)]
+    return median(trips) / 2 if trips else 0.0

@@ -128,16 +128,23 @@ class Record:
         )
 
     def spreads(self) -> dict[str, list[float]]:
-        """For each event, after how many seconds it was at each other node that ran from then on."""
+        """For each event, after how many seconds each other node that ran from then on showed it."""
         return {
             key: sorted(
-                event.arrived[name] - event.at
-                for name in event.arrived
+                at - event.at
+                for name, at in event.arrived.items()
                 if name != event.by and self._ran_on(name, event.at)
             )
             for key, event in self.events.items()
             if event.by
         }
+
+    def overhead(self) -> float:
+        """How long the HTTP API takes: median time until the node that fired an event shows it itself."""
+        return (
+            _median([e.arrived[e.by] - e.at for e in self.events.values() if e.by in e.arrived])
+            or 0.0
+        )
 
     def undelivered(self) -> int:
         """How many deliveries are missing: per event, nodes that ran from then on without getting it."""

@@ -23,22 +23,26 @@ __all__ = ["run_virtual"]
 JOIN_WITHIN = 120.0
 SETTLE_WITHIN = 90.0
 """Virtual seconds, as those of processes in `experiment`."""
-LATENCY = 0.0005
-"""One way, seconds, where the plan does not say: what the simulator assumes of a local network."""
 
 
-def run_virtual(plan: Plan, seed: int, *, latency: float = LATENCY) -> Record:
+def run_virtual(plan: Plan, seed: int, *, one_way: float | None = None) -> Record:
     """Run a plan in virtual time.
 
     Args:
         plan: what to do.
         seed: decides everything that is left to chance.
-        latency: one way, while the plan does not delay packets, seconds.
+        one_way: seconds from one process into another besides what the plan's delays cost; None is
+            what the simulator assumes of a local network.
 
     Raises:
         NotReachedError: the nodes do not find together.
     """
-    world = _RecordedWorld(seed, weather=Weather(latency=latency))
+    weather = Weather()
+    card = 0.0
+    if one_way is not None:
+        weather.latency = min(one_way, weather.latency)
+        card = (one_way - weather.latency) / 2
+    world = _RecordedWorld(seed, weather, card)
     faults = _RecordedFaults(world, plan, random.Random(f"choices {seed}"))
     faults.start_nodes()
     world.run_until(world.views_are_right, JOIN_WITHIN, every=0.05)
@@ -55,9 +59,16 @@ def run_virtual(plan: Plan, seed: int, *, latency: float = LATENCY) -> Record:
 
 
 class _RecordedWorld(World):
-    """A world that writes down what `Record` wants to know."""
+    """A world that writes down what `Record` wants to know.
 
-    def __init__(self, seed: int, *, weather: Weather) -> None:
+    Args:
+        seed: see `World`.
+        weather: see `World`.
+        card: seconds that every packet takes at its sender, and again at its receiver.
+    """
+
+    def __init__(self, seed: int, weather: Weather, card: float) -> None:
+        self._card = card
         self.record = Record("simulator")
         self._begun: float | None = None
         self._views: dict[str, dict[str, int]] = {}
@@ -87,7 +98,9 @@ class _RecordedWorld(World):
         self._views[name] = {}
         if self._begun is not None:
             self.record.began(name, self.second)
-        return super().add(name, **options)
+        host = super().add(name, **options)
+        host.delay = self._card
+        return host
 
     def kill(self, host: Host, *, machine: bool = False) -> None:
         """See `World`."""
@@ -118,6 +131,11 @@ class _RecordedWorld(World):
         wrapped = json.dumps({"ID": key, "Name": name, "Payload": payload.decode(), "Version": 1})
         self.record.fired(key, name, host.name, self.second)
         return super().fire(host, name, wrapped.encode(), **options)
+
+    def slow_cards(self) -> None:
+        """Have every packet take its time again, after `Faults.heal` made the machines perfect."""
+        for host in self.hosts.values():
+            host.delay = self._card
 
     def _ended(self, host: Host, how: str) -> None:
         lives = self.record.lives.get(host.name)
@@ -158,6 +176,11 @@ class _RecordedFaults(Faults):
         at = self.world.second
         super().do(step)
         self.world.record.did(at, at + step.lasting, step.do, self._whom)
+
+    def heal(self) -> None:
+        """See `Faults`."""
+        super().heal()
+        self.world.slow_cards()
 
     def _chosen(self, selector: str) -> list[Host]:
         hosts = super()._chosen(selector)

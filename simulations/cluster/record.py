@@ -15,6 +15,8 @@ __all__ = ["ALIVE", "FAILED", "Deed", "Fired", "Record", "figures"]
 ALIVE, FAILED = 1, 4
 """Serf's member status, as numbers."""
 _NEVER = float("inf")
+_STARTS = frozenset({"restart", "join"})
+_CUTS = frozenset({"partition", "cut"})
 _STEP = 1.0
 """Seconds within which a step has ended or started the processes it is about."""
 
@@ -287,7 +289,7 @@ def figures(records: Sequence[Record]) -> dict[str, float | None]:
     """What one or more runs of a plan showed, in numbers; None where there is nothing to count."""
     spreads = [times for record in records for times in record.spreads().values() if times]
     detections = [times for record in records for times in record.detections().values()]
-    recoveries = [took for record in records for _, took in record.recoveries() if took]
+    recoveries = [found for record in records for found in record.recoveries()]
     runs = len(records)
     return {
         "events": sum(len(record.spreads()) for record in records) / runs,
@@ -299,8 +301,13 @@ def figures(records: Sequence[Record]) -> dict[str, float | None]:
         "kill noticed by a node, s": _median([t for times in detections for t in times]),
         "kill noticed by all, s": _median([times[-1] for times in detections]),
         "running members said failed": sum(record.false_alarms() for record in records) / runs,
-        "views right again, s": _median(recoveries),
+        "views right after a start, s": _after(_STARTS, recoveries),
+        "views right after a cut, s": _after(_CUTS, recoveries),
     }
+
+
+def _after(kinds: frozenset[str], recoveries: Iterable[tuple[Deed, float | None]]) -> float | None:
+    return _median([took for deed, took in recoveries if took is not None and deed.what in kinds])
 
 
 def _median(values: Sequence[float]) -> float | None:

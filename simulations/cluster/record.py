@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["ALIVE", "FAILED", "Deed", "Fired", "Record", "figures"]
 
@@ -227,10 +227,22 @@ class Record:
 
     def _right_spans(self) -> list[tuple[float, float]]:
         """From when to when all views were right."""
+        spans: list[tuple[float, float]] = []
+        right_since: float | None = None
+        for at, wrong in self.wrong_entries():
+            if wrong and right_since is not None:
+                spans.append((right_since, at))
+                right_since = None
+            elif not wrong and right_since is None:
+                right_since = at
+        return spans if right_since is None else [*spans, (right_since, _NEVER)]
+
+    def wrong_entries(self) -> Iterator[tuple[float, int]]:
+        """How many entries are wrong in all views together, from when on."""
         running = {name for name, lives in self.lives.items() if not lives[0].began}
         views = {name: set(running) for name in running}
-        spans = [(0.0, _NEVER)]
         wrong = 0
+        yield 0.0, wrong
         for at, name, about, status in self._history():
             if about is None:
                 if status == ALIVE:
@@ -244,12 +256,7 @@ class Record:
                 wrong -= (about in view) != (about in running)
                 (view.add if status == ALIVE else view.discard)(about)
                 wrong += (about in view) != (about in running)
-            right = spans[-1][1] == _NEVER if spans else False
-            if wrong and right:
-                spans[-1] = (spans[-1][0], at)
-            elif not wrong and not right:
-                spans.append((at, _NEVER))
-        return spans
+            yield at, wrong
 
     def _history(self) -> list[tuple[float, str, str | None, int]]:
         """What was seen, and (about nobody) whose process began or ended, in the order of time."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
+from simulations.cluster.report import write_comparison, write_record
 from simulations.commands.terminal import json_option, positive, say, say_json
 from simulations.plan import Plan, PlanError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from simulations.commands.terminal import Subparsers
+    from simulations.cluster.report import write_comparison, write_record
+from simulations.commands.terminal import Subparsers
 
 __all__ = ["add_to"]
 
@@ -31,10 +33,7 @@ def add_to(commands: Subparsers) -> None:
         default="kill-and-pause",
         help="a .toml or .json file, or one of simulations/plans by its name (kill-and-pause)",
     )
-    command.add_argument("--nodes", type=positive, help="how many, in place of what the plan says")
-    command.add_argument(
-        "--out", type=Path, metavar="DIR", help="write report.md, report.json and plots here"
-    )
+    _add_common(command, "reports/cluster")
     command.set_defaults(do=cluster)
 
     command = commands.add_parser(
@@ -43,12 +42,20 @@ def add_to(commands: Subparsers) -> None:
     command.add_argument(
         "plan", nargs="?", default="events-and-kills", help="as for cluster (events-and-kills)"
     )
-    command.add_argument("--nodes", type=positive, help="how many, in place of what the plan says")
     command.add_argument("--seeds", type=positive, default=20, help="runs in virtual time (20)")
-    command.add_argument(
-        "--out", type=Path, metavar="DIR", help="write report.md, report.json and plots here"
-    )
+    _add_common(command, "reports/compare")
     command.set_defaults(do=compare)
+
+
+def _add_common(command: argparse.ArgumentParser, folder: str) -> None:
+    command.add_argument("--nodes", type=positive, help="how many, in place of what the plan says")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path(folder),
+        metavar="DIR",
+        help=f"the report's folder ({folder})",
+    )
 
 
 def cluster(options: argparse.Namespace) -> int:
@@ -80,11 +87,13 @@ def _guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Pla
 
 def _cluster(options: argparse.Namespace, plan: Plan) -> int:
     record = run_processes(plan, live_table(plan, _progress(options)))
+    report = write_record(plan, record, options.out)
     if options.json:
         say_json({"plan": plan.to_dict(), **record.to_dict()})
     else:
         for line in record_lines(record):
             say(line)
+        say(f"Report: {report}")
     good = record.settled() and not record.undelivered() and not record.problems
     return 0 if good else 1
 
@@ -92,11 +101,13 @@ def _cluster(options: argparse.Namespace, plan: Plan) -> int:
 def _compare(options: argparse.Namespace, plan: Plan) -> int:
     say_row = _progress(options)
     comparison = compare_with_virtual(plan, options.seeds, live_table(plan, say_row), say_row)
+    report = write_comparison(comparison, options.out)
     if options.json:
         say_json(comparison.to_dict())
     else:
         for line in comparison_lines(comparison):
             say(line)
+        say(f"Report: {report}")
     return 1 if comparison.far() or comparison.real.problems else 0
 
 

@@ -50,7 +50,8 @@ def record_lines(record: Record) -> Iterator[str]:
     yield table(("second", "step", "nodes", "views right after, s"), rows)
     yield ""
     yield table(
-        ("figure", "value"), [(name, number(value)) for name, value in figures([record]).items()]
+        ("figure", "value"),
+        [(name, number(value)) for name, value in figures([record]).items() if value is not None],
     )
     yield ""
     for fact, value in record.facts.items():

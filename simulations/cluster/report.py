@@ -82,7 +82,9 @@ def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from _table(("figure", "value"), [(k, number(v)) for k, v in figures([record]).items()])
+    yield from _table(
+        ("figure", "value"), [(k, number(v)) for k, v in figures([record]).items() if v is not None]
+    )
     yield ""
     yield from _table(("cost", "value"), [(k, number(v)) for k, v in record.facts.items()])
     for problem in record.problems:

@@ -10,7 +10,6 @@ from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import write_comparison, write_record
-from simulations.cluster.report import write_comparison, write_record
 from simulations.commands.terminal import json_option, positive, say, say_json
 from simulations.plan import Plan, PlanError
 

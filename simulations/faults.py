@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulations.plan import Plan, Step
     from simulations.world import World
 
-__all__ = ["FIRST_KEY", "ROTATION_PAUSE", "SEEDS", "Faults", "stranger_packet"]
+__all__ = ["FIRST_KEY", "SEEDS", "Faults", "stranger_packet"]
 
 FIRST_KEY = b"the first key of"
 SEEDS = 3

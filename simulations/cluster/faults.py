@@ -13,14 +13,14 @@ import contextlib
 import json
 import random
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from simulations.cluster.network import among
 from simulations.cluster.nftables import Rule
 from simulations.cluster.pool import check_settings
 from simulations.disk import damaged
-from simulations.faults import ROTATION_PAUSE, stranger_packet
+from simulations.faults import stranger_packet
 from simulations.plan import PlanError, select
 
 if TYPE_CHECKING:
@@ -136,12 +136,9 @@ class RealFaults:
                 await action()
 
         if seconds:
-            self._spawn(end())
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._ends.add(task)
-        task.add_done_callback(self._ended)
+            task = asyncio.create_task(end())
+            self._ends.add(task)
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._ends.discard(task)
@@ -338,19 +335,13 @@ class RealFaults:
     # Keys and enemies
 
     async def _do_rotate_key(self, _step: Step) -> list[Host]:
-        """Install a key everywhere, use it, remove the old one, as an operator does."""
+        """Install a key everywhere, use it, remove the old one; each is confirmed by every node."""
         self._keys += 1
-        old, new = self._pool.key, b"key %012d" % self._keys
-        await self._keyring("POST", new)
-        self._spawn(self._rotate(old, new))
-        return self._pool.running()
-
-    async def _rotate(self, old: bytes, new: bytes) -> None:
-        await asyncio.sleep(ROTATION_PAUSE)
-        self._pool.key = new
-        await self._keyring("PUT", new)
-        await asyncio.sleep(ROTATION_PAUSE)
+        old, self._pool.key = self._pool.key, b"key %012d" % self._keys
+        await self._keyring("POST", self._pool.key)
+        await self._keyring("PUT", self._pool.key)
         await self._keyring("DELETE", old)
+        return self._pool.running()
 
     async def _keyring(self, method: str, key: bytes) -> None:
         body = json.dumps({"Key": base64.b64encode(key).decode()}).encode()

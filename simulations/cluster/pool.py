@@ -32,6 +32,8 @@ DISK = 4 << 20
 """Bytes of the disk of a node, in a plan that fills it."""
 START_WITHIN = 60.0
 """Seconds until a process answers; fifty that start at once on two cores take twenty."""
+LEAVE_WITHIN = 30.0
+"""Seconds until a process that leaves has ended."""
 _TUNING: Final = {
     "gossip_interval": True, "gossip_nodes": False, "probe_interval": True, "probe_timeout": True,
     "suspicion_mult": False, "retransmit_mult": False,
@@ -53,7 +55,8 @@ class Host:
     Attributes:
         agent: its process.
         machine: where it runs; None is this machine, with ports of its own.
-        running: its process is up, or paused.
+        running: its process is up, or paused; it has not begun to leave.
+        leaving: it was asked to leave, and not killed since.
         paused_until: monotonic time until which it is stopped.
         tags: its own ones.
     """
@@ -62,6 +65,7 @@ class Host:
         self.agent = agent
         self.machine = machine
         self.running = False
+        self.leaving = False
         self.paused_until = 0.0
         self.tags = tags
 
@@ -146,20 +150,23 @@ class Pool:
         await self._start(host, [seed for seed in self.running()[:SEEDS] if seed is not host])
 
     async def kill(self, host: Host) -> None:
-        """End a node's process without a word."""
-        if host.running:
-            host.running = False
-            self._observer.forget(host.agent)
+        """End a node's process without a word; one that is about to leave does not get that far."""
+        host.running = host.leaving = False
+        self._observer.forget(host.agent)
+        if host.agent.process.running:
             await host.agent.process.kill()
 
     async def leave(self, host: Host) -> None:
-        """Have a node leave; its process ends."""
-        host.running = False
+        """Have a node leave; its process ends. It may be killed or started again meanwhile."""
+        host.running, host.leaving = False, True
+        self._observer.forget(host.agent)
         try:
-            await host.agent.leave(within=30)
-        finally:
-            self._observer.forget(host.agent)
+            await host.agent.leave(within=LEAVE_WITHIN)
+        except OSError:
+            if not host.leaving:
+                return
             await host.agent.process.kill()
+            raise
 
     async def set_tags(self, host: Host, tags: dict[str, str]) -> None:
         """Change a node's tags by its configuration; raises `HttpError` when they are refused."""
@@ -246,6 +253,9 @@ class Pool:
         }
         if "reconnect_timeout" in settings:
             values["reconnect_timeout"] = f"{settings['reconnect_timeout']}s"
+        if any(step.do == "rotate_key" for step in self._plan.steps):
+            # Only servers change keys; without a WAN pool they gossip as the others do.
+            values |= {"server": True, "ports": {"serf_wan": -1, "server": -1}}
         if self._plan.encrypted:
             values["encrypt"] = base64.b64encode(self.key).decode()
         path.write_text(json.dumps(values))

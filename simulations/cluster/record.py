@@ -285,7 +285,15 @@ class Record:
                 }
                 for deed, seconds in self.recoveries()
             ],
-            "spreads": self.spreads(),
+            "events": [
+                {
+                    "at": self.events[key].at,
+                    "name": self.events[key].name,
+                    "by": self.events[key].by,
+                    "seconds": times,
+                }
+                for key, times in self.spreads().items()
+            ],
             "detections": self.detections(),
             "facts": self.facts,
             "problems": self.problems,

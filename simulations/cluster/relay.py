@@ -64,7 +64,7 @@ class Relay:
 
     def take(self, packet: bytes, now: float) -> None:
         """A packet was sent."""
-        if packet[0] >> 4 != 4 or len(packet) < 20:
+        if len(packet) < 20 or packet[0] >> 4 != 4:
             return
         if len(self._held) >= MAX_HELD:
             self.counts["packets_overflowed"] += 1

@@ -9,6 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
+from gossip.wire.address import join_host_port
 from simulations.cluster.agent import LocalAgent
 from simulations.cluster.cluster import DEFAULT_COMMAND
 from simulations.cluster.machines import mount_memory
@@ -235,7 +236,7 @@ class Pool:
 
     def _write_configuration(self, host: Host, seeds: Iterable[Host]) -> None:
         settings = self._plan.settings
-        addresses = [f"{seed.address}:{seed.agent.gossip[1]}" for seed in seeds if seed is not host]
+        addresses = [join_host_port(*seed.agent.gossip) for seed in seeds if seed is not host]
         path = host.agent.folder / "agent.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not addresses and path.exists():

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gossip.wire.address import join_host_port
+
 if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
@@ -81,7 +83,7 @@ async def request(
         OSError: no connection; TimeoutError after `within`.
     """
     where = f"port {address[1]}" if isinstance(address, tuple) else f"{address}"
-    host = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else "localhost"
+    host = join_host_port(*address) if isinstance(address, tuple) else "localhost"
     head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
     if body or method in {"PUT", "POST"}:
         head += f"Content-Length: {len(body)}\r\n"

@@ -68,6 +68,8 @@ class Observer:
             asyncio.create_task(self._follow(agent, "/v1/agent/members", self._members)),
             asyncio.create_task(self._follow(agent, "/v1/event/list", self._events)),
         ]
+        for task in self._tasks[agent.name]:
+            task.add_done_callback(self._ended)
 
     def forget(self, agent: LocalAgent) -> None:
         """Watch an agent no more."""
@@ -107,6 +109,11 @@ class Observer:
             ):  # it starts, ends, or was killed in the middle of an answer
                 index = 0
                 await asyncio.sleep(RETRY)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nobody waits for these tasks; an answer that makes no sense is a problem of the record."""
+        if not task.cancelled() and (error := task.exception()) is not None and self.record:
+            self.record.problems.append(f"observing ended: {error!r}")
 
     def _members(self, by: str, members: list[dict[str, Any]], at: float) -> None:
         view = self.views[by]

@@ -311,6 +311,7 @@ def figures(records: Sequence[Record]) -> dict[str, float | None]:
         "deliveries missing": sum(record.undelivered() for record in records) / runs,
         "event at a node, s": _median([t for times in spreads for t in times]),
         "event at all, s": _median([times[-1] for times in spreads]),
+        "event at all, worst s": max((times[-1] for times in spreads), default=None),
         "kills noticed": len(detections) / runs,
         "kill noticed first, s": _median([times[0] for times in detections]),
         "kill noticed by a node, s": _median([t for times in detections for t in times]),

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from gossip.events import UserEvent
+from simulations.cluster.experiment import JOIN_WITHIN, SETTLE_WITHIN
 from simulations.cluster.record import ALIVE, Record
 from simulations.faults import Faults
 from simulations.network import Weather
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from simulations.plan import Plan, Step
 
 __all__ = ["run_virtual"]
-
-JOIN_WITHIN = 120.0
-SETTLE_WITHIN = 90.0
-"""Virtual seconds, as those of processes in `experiment`."""
 
 
 def run_virtual(plan: Plan, seed: int, *, one_way: float | None = None) -> Record:
@@ -51,9 +48,9 @@ def run_virtual(plan: Plan, seed: int, *, one_way: float | None = None) -> Recor
     world.run(plan.seconds)
     faults.heal()
     try:
-        world.run_until(world.views_are_right, SETTLE_WITHIN, every=0.05)
+        world.run_until(world.all_is_well, SETTLE_WITHIN, every=0.05)
     except NotReachedError as error:
-        world.record.problems.append(f"views are {error}")
+        world.record.problems.append(f"views are not right, or events missing: {error}")
     world.record.length = world.second
     return world.record
 
@@ -92,6 +89,10 @@ class _RecordedWorld(World):
             {about for about, status in self._views[name].items() if status == ALIVE} == names
             for name in names
         )
+
+    def all_is_well(self) -> bool:
+        """Whether views are right and every event is everywhere."""
+        return self.views_are_right() and not self.record.undelivered()
 
     def add(self, name: str, **options: Any) -> Host:
         """See `World`."""

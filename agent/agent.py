@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from agent.coordinates import datacenter_coordinates
+from agent.errors import BusyError
 from agent.events import (
     EVENT_PREFIX,
     REMOTE_EXEC,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
-__all__ = ["Agent", "BusyError", "Description"]
+__all__ = ["Agent", "Description"]
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,6 @@ MAX_FIRING = 256
 
 MAX_ASKING = 64
 """Queries of clients that wait for replies at the same time; a pool can have 256 open."""
-
-
-class BusyError(GossipError):
-    """More is asked for than the pool can take; nothing was done, try again in a moment."""
 
 
 @dataclass(slots=True, frozen=True)

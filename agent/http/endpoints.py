@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from agent.agent import BusyError
+from agent.errors import BusyError
 from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http.access_log import redact
 from agent.http.answers import Renderer

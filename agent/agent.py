@@ -33,6 +33,7 @@ from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
+from agent.reconcile import Reconciler
 from agent.servers import Servers, server_of
 from agent.wan import WanPool
 from gossip.errors import ConfigError, GossipError, LimitError, WireError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
     from agent.servers import Server
+    from agent.store.store import Store
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
@@ -103,6 +105,7 @@ class Agent:
         seeds: of the LAN pool.
         logs: the recent lines of the log, and those to come.
         events: the recent user events.
+        store: the catalog of the datacenter, kept by its leader; None on all others.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
@@ -146,6 +149,11 @@ class Agent:
             wan_pool = wan_pool or config.wan_gossip_config(node_id)
             self.wan = WanPool(config, wan_pool, self.cluster, give_up=self._give_up)
         self._pools: list[Pool] = [self.lan, *([self.wan] if self.wan else [])]
+        self.store: Store | None = None
+        if config.leads:
+            from agent.store.store import Store  # noqa: PLC0415 - SQLite is for those who have one
+
+            self.store = Store(config.catalog_path)
         self._server_port: int | None = None
         self.servers = Servers(
             self.cluster, self.wan.cluster if self.wan else None, config.datacenter
@@ -168,13 +176,23 @@ class Agent:
 
         Raises:
             OSError: a gossip address cannot be bound.
-            ConfigError: an address, a tag or a snapshot is not usable.
+            ConfigError: an address, a tag, a snapshot or the catalog is not usable.
         """
+        if self.store is not None:
+            await self.store.start()
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self._announce()
         self._tasks.spawn(self._follow_events())
+        if self.store is not None:
+            reconciler = Reconciler(
+                self.cluster,
+                self.store,
+                self.config.datacenter,
+                is_isolated=lambda: self.seeds.isolated,
+            )
+            self._tasks.spawn(reconciler.run())
 
     async def join_configured(self) -> None:
         """Join what the configuration names; see `Pool.join_configured`.
@@ -245,6 +263,8 @@ class Agent:
         await self.forwarder.close()
         for pool in reversed(self._pools):
             await pool.stop()
+        if self.store is not None:
+            await self.store.close()
 
     def _give_up(self) -> None:
         self._finish(1)
@@ -344,7 +364,7 @@ class Agent:
 
     def leader(self) -> str:
         """``ip:port`` of the server that is bootstrapped, ourselves or another; empty if none is."""
-        if self.config.server and (self.config.bootstrap or self.config.dev):
+        if self.config.leads:
             own = server_of(self.cluster.local_member())
             return "" if own is None else join_host_port(*own.address)
         return min(

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent.http.errors import HttpError
+from agent.http.query import parse_truth
 from agent.http.routing import Call, Methods, Reply, Route
 from agent.keyring import error_text, operate
 from gossip.wire.keyring import KeyringError, decode_key
@@ -29,10 +30,6 @@ _OPERATIONS: dict[str, KeyOperation] = {
     "POST": "install",
     "PUT": "use",
     "DELETE": "remove",
-}
-_TRUTHS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("", "0", "f", "F", "FALSE", "false", "False"), False),
 }
 
 
@@ -81,9 +78,12 @@ def relay_factor_of(call: Call) -> int:
 
 def _local_only(call: Call) -> bool:
     text = call.get("local-only")
-    if text not in _TRUTHS:
-        raise HttpError(400, f'Error parsing local-only: "{text[:20]}" is not true or false')
-    return _TRUTHS[text]
+    try:
+        return parse_truth(text, empty=False)
+    except ValueError:
+        raise HttpError(
+            400, f'Error parsing local-only: "{text[:20]}" is not true or false'
+        ) from None
 
 
 async def _read_key(call: Call) -> str:

@@ -101,15 +101,14 @@ class Store:
         """Have a node, a service or a check be gone, which it may be already; see `register`."""
         return await self._write(deregistration)
 
-    async def query(
-        self, topic: Topic, read: Callable[[Catalog], T], *, index: int = 0, wait: float = 0.0
-    ) -> tuple[T, int]:
-        """What `read` finds, and the index of the topic, once that exceeds `index`.
+    async def index_of(self, topic: Topic, *, exceeding: int = 0, wait: float = 0.0) -> int:
+        """The index of what the catalog says about a topic, once it exceeds another one.
 
-        Index 0 never waits. Otherwise it waits `wait` seconds at most and gives what there is.
+        0 never waits. Otherwise it waits `wait` seconds at most and gives the index as it is. What the
+        catalog says then is of that index until something else is awaited.
         """
-        await self.watch.outlast(topic, index, wait)
-        return read(self.catalog), self.watch.index(topic)
+        await self.watch.outlast(topic, exceeding, wait)
+        return self.watch.index(topic)
 
     async def _write(self, write: Write) -> int:
         if not self._open:

@@ -285,21 +285,22 @@ async def test_a_write_wakes_those_whose_answer_changed_and_nobody_else(
 async def test_a_query_gives_what_there_is_when_its_time_is_over() -> None:
     async with opened() as store:
         index = await store.register(ALL)
-        nodes, again = await store.query(NODES, lambda c: c.nodes(), index=index, wait=0.01)
-        assert (len(nodes), again) == (1, index)
+        assert await store.index_of(NODES, exceeding=index, wait=0.01) == index
+        assert await store.index_of(NODES, exceeding=index - 1, wait=60) == index
+        assert await store.index_of(NODES) == index
 
 
 async def test_a_query_about_what_is_not_there_is_woken_when_it_comes() -> None:
     async with opened() as store:
         waiting = asyncio.ensure_future(
-            store.query(Topic("service", "web"), lambda c: c.instances("web"), index=1, wait=60)
+            store.index_of(Topic("service", "web"), exceeding=1, wait=60)
         )
         await asyncio.sleep(0)
         await store.register(Registration(node=NODE))
         assert not waiting.done()
         await store.register(ALL)
-        found, index = await waiting
-        assert (len(found), index) == (1, store.index)
+        assert await waiting == store.index
+        assert len(store.catalog.instances("web")) == 1
 
 
 # Outliving the process

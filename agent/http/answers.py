@@ -95,8 +95,9 @@ def _make(reply: Reply, *, pretty: bool) -> bytes | asyncio.Task[bytes]:
 
 
 def _rows_to_json(rows: Rows, *, pretty: bool) -> bytes:
-    texts = map(rows.render, rows.items)
-    if not pretty or not rows.items:
+    items = rows.select(rows.items)
+    texts = map(rows.render, items)
+    if not pretty or not items:
         return (f"[{','.join(texts)}]" + ("\n" if pretty else "")).encode()
     indented = (json_text(json.loads(text), pretty=True).replace("\n", "\n    ") for text in texts)
     return "[\n    {}\n]\n".format(",\n    ".join(indented)).encode()

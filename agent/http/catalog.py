@@ -9,8 +9,8 @@ from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.reading import (
     check_read,
-    has_tags,
-    nearest,
+    instance_filter,
+    nearness,
     node_filter,
     ready,
     store_of,
@@ -22,9 +22,9 @@ from agent.store.entries import Deregistration, Registration, folded
 from agent.store.watch import NODES, SERVICES, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from agent.store.entries import ServiceEntry
+    from agent.store.entries import NodeEntry, ServiceEntry
 
 __all__ = ["routes"]
 
@@ -104,10 +104,14 @@ async def nodes(call: Call) -> Reply:
     datacenter = call.agent.config.datacenter
     matches = node_filter(call)
 
+    near = nearness(call)
+
+    def select(found: Sequence[NodeEntry]) -> Sequence[NodeEntry]:
+        return near([node for node in found if matches(node.meta)], lambda node: node.node)
+
     def make() -> Rows:
-        found = [node for node in store_of(call).catalog.nodes() if matches(node.meta)]
-        found = list(nearest(call, found, lambda node: node.node))
-        return Rows(found, lambda node: node_json(node, datacenter))
+        found = store_of(call).catalog.nodes()
+        return Rows(found, lambda node: node_json(node, datacenter), select)
 
     return Reply(make, headers, version=version_of(call, headers, "node-meta"))
 
@@ -139,16 +143,11 @@ async def instances(call: Call) -> Reply:
     """List the instances of a service, those with all of ``?tag=`` if there are any."""
     headers = await ready(call, Topic("service", folded(call.rest)))
     datacenter = call.agent.config.datacenter
-    matches, tags = node_filter(call), call.all("tag")
+    select = instance_filter(call)
 
     def make() -> Rows:
-        found = [
-            one
-            for one in store_of(call).catalog.instances(call.rest, checks=False)
-            if has_tags(one.service.tags, tags) and matches(one.node.meta)
-        ]
-        found = list(nearest(call, found, lambda one: one.node.node))
-        return Rows(found, lambda one: row_json(one, datacenter))
+        found = store_of(call).catalog.instances(call.rest)
+        return Rows(found, lambda one: row_json(one, datacenter), select)
 
     return Reply(make, headers, version=version_of(call, headers, "tag", "node-meta"))
 

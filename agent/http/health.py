@@ -9,8 +9,8 @@ from agent.http.errors import HttpError
 from agent.http.query import parse_truth
 from agent.http.reading import (
     check_read,
-    has_tags,
-    nearest,
+    instance_filter,
+    nearness,
     node_filter,
     ready,
     store_of,
@@ -21,9 +21,9 @@ from agent.store.entries import Status, folded
 from agent.store.watch import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from agent.store.catalog import Catalog
+    from agent.store.catalog import Catalog, Instance
     from agent.store.entries import CheckEntry
 
 __all__ = ["routes"]
@@ -73,6 +73,7 @@ async def in_state(call: Call) -> Reply:
 
 async def _checks(call: Call, topic: Topic, read: Callable[[Catalog], list[CheckEntry]]) -> Reply:
     headers = await ready(call, topic)
+    near = nearness(call)
 
     def make() -> Rows:
         catalog = store_of(call).catalog
@@ -81,7 +82,7 @@ async def _checks(call: Call, topic: Topic, read: Callable[[Catalog], list[Check
             matches = node_filter(call)
             there = {folded(node.node) for node in catalog.nodes() if matches(node.meta)}
             found = [check for check in found if folded(check.node) in there]
-        return Rows(list(nearest(call, found, lambda check: check.node)), check_json)
+        return Rows(found, check_json, lambda checks: near(checks, lambda check: check.node))
 
     # Metadata of nodes is no part of the topic.
     version = None if call.has("node-meta") else version_of(call, headers)
@@ -95,18 +96,16 @@ async def instances(call: Call) -> Reply:
     """
     headers = await ready(call, Topic("health", folded(call.rest)))
     datacenter = call.agent.config.datacenter
-    matches, tags, passing = node_filter(call), call.all("tag"), _passing(call)
+    select, passing = instance_filter(call), _passing(call)
+
+    def healthy(found: Sequence[Instance]) -> Sequence[Instance]:
+        if passing:
+            found = [one for one in found if all(c.status is Status.PASSING for c in one.checks)]
+        return select(found)
 
     def make() -> Rows:
-        found = [
-            one
-            for one in store_of(call).catalog.instances(call.rest)
-            if has_tags(one.service.tags, tags)
-            and matches(one.node.meta)
-            and not (passing and any(check.status is not Status.PASSING for check in one.checks))
-        ]
-        found = list(nearest(call, found, lambda one: one.node.node))
-        return Rows(found, lambda one: instance_json(one, datacenter))
+        found = store_of(call).catalog.instances(call.rest)
+        return Rows(found, lambda one: instance_json(one, datacenter), healthy)
 
     return Reply(make, headers, version=version_of(call, headers, "tag", "node-meta", "passing"))
 

@@ -18,16 +18,17 @@ from agent.store.entries import folded
 from gossip.serf.coordinates import distance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from agent.http.routing import Call
+    from agent.store.catalog import Instance
     from agent.store.store import Store
     from agent.store.watch import Topic
 
 __all__ = [
     "check_read",
-    "has_tags",
-    "nearest",
+    "instance_filter",
+    "nearness",
     "node_filter",
     "ready",
     "store_of",
@@ -104,20 +105,36 @@ def node_filter(call: Call) -> Callable[[Mapping[str, str]], bool]:
     return lambda meta: all(meta.get(key) == value for key, value in wanted)
 
 
-def nearest(call: Call, items: Sequence[T], node_of: Callable[[T], str]) -> Sequence[T]:
-    """The items, with ``?near=`` sorted by the round trip from that node; those unknown come last."""
+def instance_filter(call: Call) -> Callable[[Sequence[Instance]], Sequence[Instance]]:
+    """Picks the instances with every ``?tag=``, in any case, on nodes with ``?node-meta=``, by nearness."""
+    wanted = {tag.lower() for tag in call.all("tag")}
+    matches, near = node_filter(call), nearness(call)
+
+    def select(found: Sequence[Instance]) -> Sequence[Instance]:
+        if wanted:
+            found = [one for one in found if wanted <= {tag.lower() for tag in one.service.tags}]
+        if call.has("node-meta"):
+            found = [one for one in found if matches(one.node.meta)]
+        return near(found, lambda one: one.node.node)
+
+    return select
+
+
+def nearness(call: Call) -> Callable[[Sequence[T], Callable[[T], str]], Sequence[T]]:
+    """Sorts by the round trip from the node that ``?near=`` names; those unknown come last."""
     near = folded(call.get("near"))
     if near == OURSELVES:
         near = folded(call.agent.config.node_name)
-    if not near:
-        return items
-    known = {folded(name): place for name, place in call.agent.cluster.coordinates().items()}
-    origin = known.get(near)
+    known = call.agent.cluster.coordinates() if near else {}
+    places = {folded(name): place for name, place in known.items()}
+    origin = places.get(near)
     if origin is None:
-        return items
-    far = {name: distance(origin, place) for name, place in known.items()}
+        return lambda items, _node_of: items
+    far = {name: distance(origin, place) for name, place in places.items()}
     far[near] = 0.0
-    return sorted(items, key=lambda item: far.get(folded(node_of(item)), inf))
+    return lambda items, node_of: sorted(
+        items, key=lambda item: far.get(folded(node_of(item)), inf)
+    )
 
 
 def with_own_name(call: Call) -> str:
@@ -125,8 +142,3 @@ def with_own_name(call: Call) -> str:
     if call.get("near") != OURSELVES:
         return call.target
     return _NEAR_US.sub(f"near={quote(call.agent.config.node_name, safe='')}", call.target)
-
-
-def has_tags(tags: Iterable[str], wanted: Sequence[str]) -> bool:
-    """Whether all that are wanted are among the tags, in any case."""
-    return {tag.lower() for tag in wanted} <= {tag.lower() for tag in tags}

@@ -121,10 +121,12 @@ class Rows:
     Attributes:
         items: values that do not change.
         render: makes the JSON of one; called on another thread.
+        select: picks those that are shown, and puts them in order; likewise.
     """
 
     items: Sequence[Any]
     render: Callable[[Any], str]
+    select: Callable[[Sequence[Any]], Sequence[Any]] = tuple
 
 
 @dataclass(slots=True)

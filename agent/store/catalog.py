@@ -7,14 +7,13 @@ returns is of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agent.store.entries import CheckEntry, Entry, NodeEntry, ServiceEntry, folded
 from agent.store.watch import ANY_STATE, NODES, SERVICES, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from agent.store.writes import Change, Removed
 
@@ -40,15 +39,18 @@ class Instance:
 
 @dataclass(slots=True)
 class _Node:
-    """A node and what is on it; checks by the service that they are about, "" for the node itself."""
+    """A node and what is on it, by ID."""
 
     entry: NodeEntry
     services: dict[str, ServiceEntry] = field(default_factory=dict)
     checks: dict[str, CheckEntry] = field(default_factory=dict)
 
-    def checks_of(self, service_id: str) -> list[CheckEntry]:
-        found = [check for check in self.checks.values() if check.service_id == service_id]
-        return sorted(found, key=attrgetter("check_id"))
+    def checks_by_service(self) -> dict[str, list[CheckEntry]]:
+        """The checks by the service that they are about, "" for the node itself."""
+        found: dict[str, list[CheckEntry]] = {}
+        for _, check in sorted(self.checks.items()):
+            found.setdefault(check.service_id, []).append(check)
+        return found
 
 
 class Catalog:
@@ -60,6 +62,7 @@ class Catalog:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._instances: dict[str, dict[tuple[str, str], ServiceEntry]] = {}
+        self._listed: dict[str, tuple[Instance, ...]] = {}  # until something in it changes
 
     # Reading
 
@@ -90,19 +93,24 @@ class Catalog:
             for _, instances in found
         }
 
-    def instances(self, service: str, *, checks: bool = True) -> list[Instance]:
-        """The instances of a service.
+    def instances(self, service: str) -> tuple[Instance, ...]:
+        """The instances of a service."""
+        name = folded(service)
+        if name not in self._instances:
+            return ()
+        if (listed := self._listed.get(name)) is None:
+            listed = self._listed[name] = tuple(self._list(name))
+        return listed
 
-        Args:
-            service: its name.
-            checks: with their checks; without, there are none.
-        """
-        found = []
-        for (key, _), entry in sorted(self._instances.get(folded(service), {}).items()):
+    def _list(self, name: str) -> Iterator[Instance]:
+        of_node: tuple[str, dict[str, list[CheckEntry]]] = ("", {})
+        for (key, _), entry in sorted(self._instances[name].items()):
             node = self._nodes[key]
-            its = (*node.checks_of(""), *node.checks_of(entry.id)) if checks else ()
-            found.append(Instance(node.entry, entry, its))
-        return found
+            if of_node[0] != key:  # those of one node stand together
+                of_node = (key, node.checks_by_service())
+            checks = of_node[1]
+            its = (*checks.get("", ()), *checks.get(entry.id, ()))
+            yield Instance(node.entry, entry, its)
 
     def node_checks(self, name: str) -> list[CheckEntry]:
         """The checks on a node, those of its services included."""
@@ -111,8 +119,9 @@ class Catalog:
 
     def service_checks(self, service: str) -> list[CheckEntry]:
         """The checks of all instances of a service; those of their nodes are not among them."""
-        keys = sorted(self._instances.get(folded(service), ()))
-        return [check for key, id_ in keys for check in self._nodes[key].checks_of(id_)]
+        return [
+            check for one in self.instances(service) for check in one.checks if check.service_id
+        ]
 
     def checks(self, status: str = "any") -> list[CheckEntry]:
         """The checks in a state, or all of them with ``any``."""
@@ -138,6 +147,9 @@ class Catalog:
                 topics |= self._put(change)
             else:
                 topics |= self._remove(change)
+        for topic in topics:
+            if topic.kind in {"service", "health"}:
+                self._listed.pop(topic.name, None)
         return topics
 
     def _put(self, entry: Entry) -> set[Topic]:

@@ -30,6 +30,7 @@ from agent.store.entries import (
     Status,
     folded,
 )
+from agent.user_events import NEW_LEADER
 from gossip.errors import GossipError
 from gossip.events import (
     MemberFailed,
@@ -168,6 +169,7 @@ class Reconciler:
         self._datacenter = datacenter
         self._is_isolated = is_isolated
         self._interval = interval
+        self._own_name = cluster.config.name
         self._missing: set[str] = set()
 
     async def run(self) -> None:
@@ -175,6 +177,7 @@ class Reconciler:
         events = self._cluster.subscribe()
         loop = asyncio.get_running_loop()
         try:
+            await self._tell_of_the_leader()
             while True:
                 await self.full_pass()
                 next_pass = loop.time() + self._interval
@@ -184,6 +187,13 @@ class Reconciler:
             pass
         finally:
             events.close()
+
+    async def _tell_of_the_leader(self) -> None:
+        """Have the agents of the pool know that somebody takes their registrations (again)."""
+        try:
+            await self._cluster.fire(NEW_LEADER, self._own_name.encode(), coalesce=False)
+        except GossipError as error:  # a name that is too long for an event
+            log.warning("the new leader is not told of error=%s", Value(error))
 
     async def _follow(self, events: AsyncIterator[object], until: float) -> bool:
         """Act on one event; True when it is time for a pass over all members."""
@@ -204,7 +214,7 @@ class Reconciler:
         return False
 
     def _wanted(self, member: Member) -> Write | None:
-        if member.name == self._cluster.config.name and member.status is not MemberStatus.ALIVE:
+        if member.name == self._own_name and member.status is not MemberStatus.ALIVE:
             return None  # we are leaving, and take nothing with us
         return wanted(member, self._store.catalog, self._datacenter)
 
@@ -218,6 +228,7 @@ class Reconciler:
         """Compare all members and the catalog."""
         catalog = self._store.catalog
         members = self._cluster.members()
+        self._look_for_rivals(members)
         await self._write(map(self._wanted, members))
         names = {folded(member.name) for member in members}
         missing = {
@@ -228,6 +239,17 @@ class Reconciler:
         gone = sorted(missing & self._missing)
         self._missing = missing - set(gone)
         await self._write(Deregistration(node=name) for name in gone)
+
+    def _look_for_rivals(self, members: Iterable[Member]) -> None:
+        """Tell of other servers that lead: each has a catalog of its own, and clients ask either."""
+        for member in members:
+            server = server_of(member)
+            is_alive = member.status is MemberStatus.ALIVE
+            if is_alive and server and server.bootstrap and member.name != self._own_name:
+                log.error(
+                    "two servers are in bootstrap mode, and only one may be other=%s",
+                    Value(member.name),
+                )
 
     async def _write(self, writes: Iterable[Write | None]) -> None:
         todo = [write for write in writes if write is not None]

@@ -113,7 +113,6 @@ _ALL = (
     Setting("retry_interval_wan", Kind.DURATION, "retry-interval-wan", "Time between attempts to join the WAN pool (default 30s).", "duration"),
     Setting("retry_max_wan", Kind.INT, "retry-max-wan", "Attempts to join the WAN pool before the agent stops; 0 goes on for ever (default 0).", "count"),
     Setting("strict_merge", Kind.BOOL),
-    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Reported only: members are found again through -join and -retry-join."),
     Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Join the members of the last run again even after a graceful leave, which otherwise forgets them."),
     Setting("encrypt", Kind.TEXT, "encrypt", "Gossip key: base64 of 16, 24 or 32 bytes, as `gossip keygen` prints it.", "key", secret=True),
     Setting("encrypt_verify_incoming", Kind.BOOL),

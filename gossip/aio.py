@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
-__all__ = ["Cluster", "Subscription"]
+__all__ = ["UDP_UNREACHABLE", "Cluster", "Subscription"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ TIMER_SLACK = 0.001
 and who wakes early finds nothing due and has to wait again."""
 NOTICES_PER_MINUTE = 30
 """Lines in the log about what members do; further ones are counted."""
+UDP_UNREACHABLE = "UDP unreachable"
+"""What `Cluster.stats` calls degraded when members answer over TCP only."""
+NAMES_IN_STATS = 32
+"""Names of members in one value of the statistics; the others are counted."""
 PORT_ATTEMPTS = 16
 """How often a common free port for UDP and TCP is looked for when none is given."""
 MAX_RESOLVED = 256
@@ -394,6 +398,15 @@ class Cluster:
         self.node.set_tags(tags, self._clock())
         self._wake()
 
+    def set_reconnect_timeout(self, seconds: float) -> None:
+        """Forget failed members after another time from now on.
+
+        Raises:
+            ConfigError: it is out of range; nothing was changed.
+        """
+        self.config = self.config.replace(reconnect_timeout=seconds)
+        self.node.members.reconnect_timeout = seconds
+
     # What members see
 
     def members(self) -> list[Member]:
@@ -469,9 +482,14 @@ class Cluster:
         return subscription
 
     def stats(self) -> dict[str, str]:
-        """Serf's statistics and every counter that is not zero."""
+        """Serf's statistics, what is degraded, and every counter that is not zero.
+
+        ``degraded`` is empty, or `UDP_UNREACHABLE`; then ``udp_unreachable_members`` names those that
+        answer over TCP only.
+        """
         node = self.node
         membership, counts = node.membership, node.members.counts
+        tcp_only = membership.prober.tcp_only.names()
         values = {
             "members": len(node.members),
             "failed": counts[MemberStatus.FAILED],
@@ -485,6 +503,8 @@ class Cluster:
             "query_queue": len(membership.dissemination.queries),
             "encrypted": "true" if node.keyring else "false",
             "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
+            "degraded": UDP_UNREACHABLE if tcp_only else "",
+            "udp_unreachable_members": _some(tcp_only),
         }
         counters = sorted((self._stats + node.stats).items())
         return {name: str(value) for name, value in [*values.items(), *counters]}
@@ -631,3 +651,9 @@ class Cluster:
                 logger.warning("%s", notice)
             else:
                 self._stats["notices_dropped"] += 1
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names and how many more there are."""
+    more = len(names) - NAMES_IN_STATS
+    return ", ".join(names[:NAMES_IN_STATS]) + (f" and {more} more" if more > 0 else "")

@@ -108,6 +108,10 @@ class ForwardListener(Listener):
         if not config.ports.server:
             await self._agent.announce_server_port(self.addresses[0][1])
 
+    def follow_config(self) -> None:
+        """Follow the agent's configuration as it is now."""
+        self._router.strict = self._agent.config.strict_http_methods
+
     async def _finish_work(self, seconds: float) -> None:
         await self.endpoints.finish_writes(seconds)
 

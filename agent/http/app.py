@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,21 @@ class HttpServer(Listener):
         )
         self._agent = agent
         self._router = Router(ROUTES, strict=config.strict_http_methods)
-        self.apply_rules()
+        self._apply_rules()
         self._warned_about_token = False
         self._paths: list[Path] = []
         self.endpoints = Endpoints(agent, self.gate)
 
-    def apply_rules(self) -> None:
-        """Follow the agent's `http_config` as it is now."""
+    def follow_config(self) -> None:
+        """Follow the agent's configuration as it is now; connections that are open stay open."""
+        config = self._agent.config
+        self._router.strict = config.strict_http_methods
+        self.gate.limits = replace(
+            self.gate.limits, per_client=config.limits.http_max_conns_per_client
+        )
+        self._apply_rules()
+
+    def _apply_rules(self) -> None:
         config = self._agent.config
         rules = config.http_config
         self._headers = BASE_HEADERS | dict(rules.response_headers)

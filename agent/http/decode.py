@@ -101,10 +101,12 @@ class Body:
     def lists(self, key: str) -> dict[str, list[str]]:
         """An object whose values are lists of strings, as of HTTP headers."""
         value = self._get(key, {})
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not all(
+            isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+            for texts in value.values()
+        ):
             raise self._wrong(key, "an object of lists of strings")
-        inner = Body(value, f"{self._name(key)}.")
-        return {_clean(name): list(inner.texts(name)) for name in value}
+        return {_clean(name): list(map(_clean, texts)) for name, texts in value.items()}
 
     def object(self, key: str) -> Body | None:
         """An object; None when there is none."""

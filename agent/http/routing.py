@@ -246,7 +246,11 @@ def _absolute(target: str) -> tuple[str, str]:
 
 
 class Router:
-    """Finds the route of a path, and judges the method."""
+    """Finds the route of a path, and judges the method.
+
+    Attributes:
+        strict: takes only the methods that modern Consul takes; may change.
+    """
 
     def __init__(self, routes: Iterable[Route], *, strict: bool = False) -> None:
         self._exact: dict[str, Route] = {}
@@ -258,7 +262,7 @@ class Router:
                 self._exact[route.path] = route
         # The longest first, so that a route inside another one wins.
         self._prefixes = sorted(prefixes, key=lambda route: -len(route.path))
-        self._strict = strict
+        self.strict = strict
 
     def find(self, target: Target) -> tuple[Route, str]:
         """The route of a target and what follows its prefix.
@@ -284,7 +288,7 @@ class Router:
 
     def allow(self, route: Route) -> dict[str, str]:
         """The header that lists the methods of a route."""
-        return {"Allow": ",".join(("OPTIONS", *route.methods.allowed(strict=self._strict)))}
+        return {"Allow": ",".join(("OPTIONS", *route.methods.allowed(strict=self.strict)))}
 
     def check_method(self, route: Route, method: str) -> None:
         """Let a method through that the route takes.
@@ -292,5 +296,5 @@ class Router:
         Raises:
             HttpError: 405.
         """
-        if method not in route.methods.allowed(strict=self._strict):
+        if method not in route.methods.allowed(strict=self.strict):
             raise HttpError(405, f"method {method} not allowed", self.allow(route))

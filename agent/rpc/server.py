@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from agent.listeners import listen_tcp, listen_unix, remove_socket
 from agent.logs import Value
+from agent.rpc.merged import MergedEvents
 from agent.rpc.session import Session
 from gossip.errors import WireError
 from gossip.tasks import Tasks
@@ -58,6 +59,7 @@ class RpcServer:
         self._limits = limits or RpcLimits()
         self._listener: asyncio.Server | None = None
         self._path: Path | None = None
+        self._events: MergedEvents | None = None
         self._tasks = Tasks(log)
         self._connections: dict[_Connection, None] = {}
         self.address = ""
@@ -67,11 +69,13 @@ class RpcServer:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listen.
+        """Listen, for an agent that has been started.
 
         Raises:
             OSError: the address cannot be bound.
         """
+        self._events = MergedEvents(self._agent.cluster, self._count_missed)
+        self._tasks.spawn(self._events.run())
         bind = self._agent.config.rpc_bind
         assert bind is not None  # noqa: S101 - who starts it has looked
         if isinstance(bind, Path):
@@ -87,6 +91,7 @@ class RpcServer:
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left. Idempotent."""
         if self._listener is None:
+            await self._tasks.cancel()
             return
         self._listener.close()
         if self._path is not None:
@@ -106,7 +111,10 @@ class RpcServer:
             self.stats["rpc_connections_refused"] += 1
             writer.transport.abort()
             return
-        connection = _Connection(self._agent, reader, writer, self._limits, self.stats)
+        assert self._events is not None  # noqa: S101 - `start` made it
+        connection = _Connection(
+            self._agent, self._events, reader, writer, limits=self._limits, stats=self.stats
+        )
         self._connections[connection] = None
         self._tasks.spawn(self._serve(connection))
 
@@ -115,6 +123,9 @@ class RpcServer:
             await connection.serve()
         finally:
             self._connections.pop(connection, None)
+
+    def _count_missed(self) -> None:
+        self.stats["rpc_events_missed"] += 1
 
     def _make_room(self) -> bool:
         """Cut the oldest client that has not shown yet that it may be here."""
@@ -137,8 +148,10 @@ class _Connection:
     def __init__(
         self,
         agent: Agent,
+        events: MergedEvents,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
         limits: RpcLimits,
         stats: Counter[str],
     ) -> None:
@@ -147,7 +160,7 @@ class _Connection:
         self._limits = limits
         self._stats = stats
         self._requests = RequestReader()
-        self.session = Session(agent, self._write, stats)
+        self.session = Session(agent, events, self._write, stats)
         self.idle = asyncio.Event()
         self.idle.set()
 

@@ -19,6 +19,7 @@ __all__ = [
     "SERF_CHECK",
     "CheckEntry",
     "Deregistration",
+    "DiskError",
     "Entry",
     "NodeEntry",
     "Registration",
@@ -35,6 +36,10 @@ SERF_CHECK = "serfHealth"
 
 class StoreError(GossipError):
     """The catalog cannot do what it is asked to; nothing was changed. The text is Consul's where it has one."""
+
+
+class DiskError(StoreError):
+    """The disk did not take the write; nothing was changed."""
 
 
 class Status(StrEnum):

@@ -8,12 +8,13 @@ sync; one that fails is undone alone.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from agent.store.entries import StoreError
+from agent.store.entries import DiskError, StoreError
 from agent.store.rows import APPLICATION, SCHEMA, VERSION, load
 from agent.store.writes import Change, Transaction
 from gossip.errors import ConfigError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from agent.store.entries import Entry, Write
 
 __all__ = ["MAX_BYTES", "Committed", "Loaded", "Outcome", "SqliteEngine"]
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 256 * 1024 * 1024
 """Size of the catalog on disk, and of its mirror in memory within a small factor; writes beyond fail."""
@@ -149,7 +152,8 @@ class SqliteEngine:
                     db.execute("ROLLBACK")
             if len(writes) > 1:  # those that can be done are done
                 return [outcome for write in writes for outcome in self.commit([write])]
-            return [StoreError(f"the catalog could not be written: {error}")]
+            log.error("the catalog could not be written error=%s", error)
+            return [DiskError(f"the catalog could not be written: {error}")]
         return outcomes
 
     def _do(self, db: sqlite3.Connection, write: Write) -> Outcome:

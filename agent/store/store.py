@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from agent.errors import BusyError
 from agent.store.catalog import Catalog
-from agent.store.entries import StoreError
+from agent.store.entries import DiskError, StoreError
 from agent.store.sqlite import SqliteEngine
 from agent.store.watch import Watch
 from gossip.tasks import Tasks
@@ -44,12 +44,14 @@ class Store:
         catalog: what was committed.
         watch: the indexes of what it says, and who waits for them.
         refused: writes turned away because too many were waiting.
+        failed: writes that the disk did not take.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.catalog = Catalog()
         self.watch = Watch()
         self.refused = 0
+        self.failed = 0
         self._engine = SqliteEngine(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._queue: deque[tuple[Write, asyncio.Future[int]]] = deque()
@@ -57,6 +59,7 @@ class Store:
         self._tasks = Tasks(log)
         self._index = 0
         self._open = False
+        self._closed = False
 
     async def start(self) -> None:
         """Open the catalog and read it.
@@ -72,13 +75,25 @@ class Store:
 
     async def close(self) -> None:
         """Finish the writes that wait, and close the file. Idempotent."""
-        self._open = False
+        if self._closed:
+            return
+        self._closed, self._open = True, False
         if self._writer is not None:
             await asyncio.gather(self._writer, return_exceptions=True)
-        await self._tasks.cancel()
-        if self._thread is not None:
-            await self._on_thread(self._engine.close)
-            self._thread.shutdown()
+        await self._on_thread(self._engine.close)
+        self._thread.shutdown()
+
+    def stats(self) -> dict[str, int]:
+        """How much there is, who waits for more, and what was refused."""
+        return {
+            **self.catalog.counts(),
+            "index": self._index,
+            "waiting_queries": self.watch.waiting,
+            "waiting_writes": len(self._queue),
+            "refused_writes": self.refused,
+            "failed_writes": self.failed,
+            "forgotten_topics": self.watch.forgotten,
+        }
 
     @property
     def index(self) -> int:
@@ -131,11 +146,13 @@ class Store:
                 outcomes = await self._on_thread(lambda: self._engine.commit(writes))  # noqa: B023
             except Exception as error:
                 log.exception("the catalog could not be written")
-                outcomes = [StoreError(f"the catalog could not be written: {error}")] * len(batch)
+                outcomes = [DiskError(f"the catalog could not be written: {error}")] * len(batch)
             for (_, done), outcome in zip(batch, outcomes, strict=True):
                 self._settle(outcome, done)
 
     def _settle(self, outcome: Outcome, done: asyncio.Future[int]) -> None:
+        if isinstance(outcome, DiskError):
+            self.failed += 1
         if isinstance(outcome, StoreError):
             if not done.done():
                 done.set_exception(outcome)

@@ -39,9 +39,14 @@ ANY_STATE = Topic("state", "any")
 
 
 class Watch:
-    """The indexes of all topics, and the tasks that wait for them to grow."""
+    """The indexes of all topics, and the tasks that wait for them to grow.
+
+    Attributes:
+        forgotten: topics whose index was given up for newer ones.
+    """
 
     def __init__(self) -> None:
+        self.forgotten = 0
         self._floor = 1
         self._topics: dict[Topic, int] = {}
         self._waiters: dict[Topic, set[asyncio.Future[None]]] = {}
@@ -69,6 +74,7 @@ class Watch:
                     waiter.set_result(None)
         while len(self._topics) > MAX_TOPICS:
             self._floor = max(self._floor, self._topics.pop(next(iter(self._topics))))
+            self.forgotten += 1
 
     async def outlast(self, topic: Topic, index: int, wait: float) -> None:
         """Wait until the index of a topic exceeds `index`, at most `wait` seconds; 0 never waits."""

@@ -284,10 +284,7 @@ class Membership:
         record = self.table.next_to_probe(reap, self.own)
         if len(self.table) != before:
             self.dissemination.resize(nodes=len(self.table))
-            known = self.table
-            self.prober.udp_unreachable = {
-                name for name in self.prober.udp_unreachable if known.get(name) is not None
-            }
+            self.prober.tcp_only.forget_unknown()
         return record
 
     def _notice_undecryptable(self, error: WireError, source: Address) -> None:

@@ -169,6 +169,7 @@ class FakePool:
     """As much of a `Cluster` as the reconciler asks for."""
 
     def __init__(self, *members: Member) -> None:
+        self.fired: list[tuple[str, bytes]] = []
         self.table = {one.name: one for one in members}
         self.events: asyncio.Queue[MemberEvent | Gap] = asyncio.Queue()
         self.config = member("lead")
@@ -178,6 +179,10 @@ class FakePool:
 
     def member(self, name: str) -> Member | None:
         return self.table.get(name)
+
+    async def fire(self, name: str, payload: bytes, *, coalesce: bool) -> None:
+        assert not coalesce
+        self.fired.append((name, payload))
 
     def subscribe(self) -> FakePool:
         return self
@@ -213,6 +218,7 @@ async def test_a_pass_over_all_members_comes_first_and_events_after_it() -> None
     async with reconciling(member("a"), member("b")) as (pool, store, reconciler):
         running = asyncio.ensure_future(reconciler.run())
         await until(store, {"a", "b"})
+        assert pool.fired == [("consul:new-leader", b"lead")]
         pool.table["a"] = left("a")
         pool.events.put_nowait(MemberLeft(left("a")))
         await until(store, {"b"})
@@ -299,10 +305,25 @@ async def test_passes_over_a_quiet_pool_move_no_index() -> None:
 async def test_our_own_leaving_takes_nothing_with_it() -> None:
     async with reconciling(member("lead", tags=SERVER_TAGS)) as (pool, store, reconciler):
         await reconciler.full_pass()
-        pool.config = replace(pool.config, name="lead")
         pool.table["lead"] = left("lead", tags=SERVER_TAGS)
         await reconciler.full_pass()
         await until(store, {"lead"})
+
+
+async def test_another_server_that_leads_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    rival = SERVER_TAGS | {"bootstrap": "1"}
+    async with reconciling(
+        member("lead", tags=rival), member("gone", MemberStatus.LEFT, tags=rival)
+    ) as (
+        pool,
+        _,
+        reconciler,
+    ):
+        await reconciler.full_pass()
+        assert "bootstrap mode" not in caplog.text
+        pool.table["rival"] = member("rival", tags=rival)
+        await reconciler.full_pass()
+        assert "only one may be other=rival" in caplog.text
 
 
 async def test_a_disk_that_fails_is_logged_and_tried_again(

@@ -92,7 +92,7 @@ def test_values_come_in_their_types() -> None:
         (1, "truth", "Key is not true or false"),
         ("soon", "duration", 'Key is not a duration such as "10s"'),
         ({"a": 1}, "mapping", "Key is not an object of strings"),
-        ({"a": "b"}, "lists", "Key.a is not a list of strings"),
+        ({"a": "b"}, "lists", "Key is not an object of lists of strings"),
         ([], "object", "Key is not an object"),
         ([1], "objects", "Key is not a list of objects"),
         ({"a": 1}, "by_name", "Key is not an object of objects"),

@@ -160,9 +160,10 @@ class AgentConfig:
     server: bool = False
     """Announce a server. This agent has no Raft, so keep it away from a pool of Consul servers."""
     bootstrap: bool = False
-    """Announce the server as the one that may elect itself."""
+    """Lead the datacenter: keep its catalog, which the other agents ask for here."""
     bootstrap_expect: int = 0
-    """Servers expected before a first election, announced as ``expect``; 0 announces nothing."""
+    """Servers expected before a first election, announced as ``expect``; 0 announces nothing. `parse`
+    takes 1 for `bootstrap`."""
     datacenter: str = "dc1"
     """Datacenter, lower case; members of another one are refused."""
     node_id: str = ""
@@ -481,6 +482,8 @@ def _build(given: Mapping[str, Any]) -> AgentConfig:
     values |= given
     if dev:
         values["data_dir"] = ""
+    if server and values.get("bootstrap_expect") == 1 and not values.get("bootstrap"):
+        values |= {"bootstrap": True, "bootstrap_expect": 0}  # the same, as in Consul
     if not values["node_name"]:
         values["node_name"] = socket.gethostname()
     nested: dict[str, Any] = {

@@ -565,3 +565,28 @@ async def test_what_is_no_text_becomes_the_replacement_character(leader: TestAge
 async def test_a_post_is_taken_for_a_put(leader: TestAgent) -> None:
     body = json.dumps(GOOD).encode()
     assert (await leader.ask("POST", "/v1/catalog/register", body=body)).text == "true"
+
+
+async def test_the_agent_shows_what_its_catalog_holds(leader: TestAgent) -> None:
+    await add(leader, "n1", Service={"Service": "web"})
+    shown = (await leader.get("/v1/agent/self")).json["Stats"]["catalog"]
+    assert shown == {
+        "nodes": "2",
+        "services": "2",
+        "checks": "1",
+        "index": str(leader.store.index),
+        "waiting_queries": "0",
+        "waiting_writes": "0",
+        "refused_writes": "0",
+        "failed_writes": "0",
+        "forgotten_topics": "0",
+    }
+
+
+async def test_too_many_writes_are_429_and_stored_by_none(
+    leader: TestAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.store.store.MAX_WAITING", 0)
+    answer = await register(leader, GOOD)
+    assert (answer.status, answer.text) == (429, "too many writes wait for the disk")
+    assert answer.headers["retry-after"] == "1"

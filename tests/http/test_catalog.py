@@ -192,6 +192,14 @@ async def test_what_is_not_there_is_empty_and_still_has_an_index(leader: TestAge
         assert answer.index >= 1
 
 
+async def test_an_answer_is_never_taken_for_that_of_another_spelling(leader: TestAgent) -> None:
+    leader.store.watch.start_at(1000)  # as after a restart: all indexes are the same
+    for first, second in (("passing", "PASSING"), ("PASSING", "passing")):
+        for state in (first, second):
+            checks = (await leader.get(f"/v1/health/state/{state}")).json
+            assert len(checks) == (state == "passing")
+
+
 async def test_the_leader_is_in_its_own_catalog(leader: TestAgent) -> None:
     assert (await leader.get("/v1/catalog/services")).json == {"consul": []}
     (one,) = (await leader.get("/v1/health/service/consul?passing")).json

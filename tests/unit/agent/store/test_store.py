@@ -360,7 +360,15 @@ def drop_table(path: Path) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("damage", [damage_header, damage_pages, cut, damage_row, drop_table])
+def orphan(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM nodes")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "damage", [orphan, damage_header, damage_pages, cut, damage_row, drop_table]
+)
 async def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "catalog.db"
     async with opened(path) as store:

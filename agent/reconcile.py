@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 RECONCILE_INTERVAL = 60.0
 """Seconds between passes over all members."""
 TOGETHER = 256
-"""Writes of a pass that wait for the disk at the same time."""
+"""Members compared at a time in a pass; their writes share a sync of the disk."""
 
 CONSUL = "consul"
 """Name and ID of the service that every server has."""
@@ -229,7 +229,9 @@ class Reconciler:
         catalog = self._store.catalog
         members = self._cluster.members()
         self._look_for_rivals(members)
-        await self._write(map(self._wanted, members))
+        for at in range(0, len(members), TOGETHER):
+            await self._write(map(self._wanted, members[at : at + TOGETHER]))
+            await asyncio.sleep(0)  # a large pool does not hold the loop
         names = {folded(member.name) for member in members}
         missing = {
             folded(check.node) for check in catalog.checks() if check.check_id == SERF_CHECK
@@ -238,7 +240,8 @@ class Reconciler:
             missing = set()
         gone = sorted(missing & self._missing)
         self._missing = missing - set(gone)
-        await self._write(Deregistration(node=name) for name in gone)
+        for at in range(0, len(gone), TOGETHER):
+            await self._write(Deregistration(node=name) for name in gone[at : at + TOGETHER])
 
     def _look_for_rivals(self, members: Iterable[Member]) -> None:
         """Tell of other servers that lead: each has a catalog of its own, and clients ask either."""
@@ -252,15 +255,11 @@ class Reconciler:
                 )
 
     async def _write(self, writes: Iterable[Write | None]) -> None:
-        todo = [write for write in writes if write is not None]
-        for at in range(0, len(todo), TOGETHER):
-            results = await asyncio.gather(
-                *map(self._write_one, todo[at : at + TOGETHER]), return_exceptions=True
-            )
-            for error in filter(None, results):
-                if not isinstance(error, GossipError):
-                    raise error
-                log.warning("the catalog does not follow gossip error=%s", Value(error))
+        todo = [self._write_one(write) for write in writes if write is not None]
+        for error in filter(None, await asyncio.gather(*todo, return_exceptions=True)):
+            if not isinstance(error, GossipError):
+                raise error
+            log.warning("the catalog does not follow gossip error=%s", Value(error))
 
     async def _write_one(self, write: Write) -> None:
         match write:

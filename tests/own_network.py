@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -59,7 +60,7 @@ def _add_link_local() -> None:
 _KINDS = {"nat": _renumber_ports, "link": _add_link_local}
 
 
-def main(kind: str, cases: str) -> None:
+def main(kind: str, cases: str) -> int:
     """Make the network and run the tests in it, in place of this program."""
     try:
         if not isolate():
@@ -67,11 +68,16 @@ def main(kind: str, cases: str) -> None:
         _KINDS[kind]()
     except OSError as error:
         sys.stderr.write(f"no network of our own: {error}\n")
-        sys.exit(UNABLE)
-    # A program of its own: pytest wants to be the first to import what plugins consist of.
+        return UNABLE
+    _become_pytest(cases)
+
+
+def _become_pytest(cases: str) -> NoReturn:
+    """A program of its own: pytest wants to be the first to import what plugins consist of."""
     arguments = ["-q", "-x", "--durations=5", "-p", "no:cacheprovider", "-p", "no:xdist", cases]
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 - no shell is wanted
+    command = [sys.executable, "-m", "pytest", *arguments]
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

@@ -60,7 +60,7 @@ def _add_link_local() -> None:
 _KINDS = {"nat": _renumber_ports, "link": _add_link_local}
 
 
-def main(kind: str, cases: str) -> int:
+def main(kind: str, cases: str) -> int:  # noqa: RET503 - at its end it is another program
     """Make the network and run the tests in it, in place of this program."""
     try:
         if not isolate():

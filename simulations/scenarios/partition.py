@@ -168,7 +168,7 @@ SCENARIO = Scenario(
     sizes={
         Size.TINY: Plan(grid(nodes=[8], seconds=[3, 40], **{"at once": [False]})),
         Size.QUICK: Plan(
-            grid(nodes=[60, 30, 10], seconds=[3, 10, 20, 40, 90], **{"at once": [False, True]}), 3
+            grid(nodes=[40, 20, 10], seconds=[3, 10, 20, 60], **{"at once": [False, True]}), 2
         ),
         Size.FULL: Plan(
             grid(nodes=[300, 100, 30, 10], seconds=[3, 10, 20, 40, 90, 300, 1800],

@@ -44,7 +44,8 @@ def test_a_recorder_notes_suspicions_once_per_observer_and_forgets() -> None:
     ]  # fmt: skip
     assert [told.kind for told in recorder.told_events] == [MemberFailed, MemberFailed]
     recorder.forget()
-    assert recorder.suspected == recorder.told_events == []
+    assert not recorder.suspected
+    assert not recorder.told_events
 
 
 def test_an_error_of_the_core_ends_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulations.cluster.faults import RealFaults, check, needs_machines, needs_mounts, needs_relay
-from simulations.cluster.machines import Router, private_mounts
+from simulations.cluster.machines import TUN, Router, private_mounts
 from simulations.cluster.network import Network
 from simulations.cluster.observe import Observer, one_way_time
 from simulations.cluster.pool import Pool
@@ -53,9 +54,7 @@ class Row:
     what: str
 
 
-def run_processes(
-    plan: Plan, tell: Callable[[Row], None], *, machines: bool = False, idle: float = 0.0
-) -> Record:
+def run_processes(plan: Plan, tell: Callable[[Row], None], *, idle: float = 0.0) -> Record:
     """Run a plan on processes; nothing of it is left afterwards, however it ends.
 
     This process moves into namespaces of its own where the plan needs some, so it has to be called
@@ -64,7 +63,6 @@ def run_processes(
     Args:
         plan: what to do.
         tell: gets a row whenever something was done, and every five seconds.
-        machines: give each node an address of its own even where the plan does without.
         idle: seconds between the join and the beginning, in which probes tell what the way from one
             process to another takes.
 
@@ -75,19 +73,28 @@ def run_processes(
     """
     check(plan)
     with ScratchFolder("gossip-") as folder:
-        router = None
-        needed = needs_machines(plan)
-        if needed or machines:
-            router = Router.open()
-            if router is None and needed:
-                raise PlanError(
-                    f"{needed} needs network namespaces: run it as root, or on a Linux that lets users "
-                    "make namespaces; other steps work without"
-                )
-            if needs_mounts(plan):
-                private_mounts()
+        router = _router_for(plan)
         experiment = _Experiment(plan, folder, router, tell)
         return asyncio.run(_interruptible(experiment, idle))
+
+
+def _router_for(plan: Plan) -> Router | None:
+    """The network of a plan that needs one of its own; raises PlanError where there can be none."""
+    if not (needed := needs_machines(plan)):
+        return None
+    if needs_relay(plan) and not os.access(TUN, os.R_OK | os.W_OK):
+        raise PlanError(
+            f"{needs_relay(plan)} needs {TUN}, which this user may not open: run it as root"
+        )
+    router = Router.open()
+    if router is None:
+        raise PlanError(
+            f"{needed} needs network namespaces: run it as root, or on a Linux that lets users make "
+            "namespaces; steps that do not concern the network or a disk work without"
+        )
+    if needs_mounts(plan):
+        private_mounts()
+    return router
 
 
 async def _interruptible(experiment: _Experiment, idle: float) -> Record:

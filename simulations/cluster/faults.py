@@ -63,9 +63,12 @@ def needs_machines(plan: Plan) -> str:
     return ""
 
 
-def needs_relay(plan: Plan) -> bool:
-    """Whether some step delays, reorders or duplicates packets."""
-    return any(step.do in _BY_THE_RELAY for step in plan.steps)
+def needs_relay(plan: Plan) -> str:
+    """The first step that delays, reorders or duplicates packets, as text; empty when none does."""
+    for number, step in enumerate(plan.steps):
+        if step.do in _BY_THE_RELAY:
+            return f"steps[{number}]: {step.do}"
+    return ""
 
 
 def needs_mounts(plan: Plan) -> bool:

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands import campaign, cluster, planted, scale, scenario
+from simulations.commands import campaign, cluster, model, planted, scale, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (campaign, planted, scale, scenario, cluster)
+COMMANDS = (campaign, planted, scale, scenario, model, cluster)
 """Modules that add their subcommands, in the order of the help."""
 EXAMPLES = """examples:
   python -m simulations campaign --seeds 60 --minutes 5      many pools under faults, on all cores
@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   python -m simulations scale --nodes 1000                   speed and memory of a large pool
   python -m simulations scenario all --quick                 experiments beside theory, with a report
   python -m simulations scenario lifeguard --seed 7 --out reports/lifeguard
+  python -m simulations model --members 1000000              what to expect of a million members
   python -m simulations cluster --plan partition-and-heal    a plan on real agents, as processes
   python -m simulations compare                              one plan on real agents and in virtual time
 

@@ -50,7 +50,8 @@ def draw(plot: Lines | Bars, path: Path) -> None:
     axes.set_ylabel(plot.y)
     axes.grid(visible=True, axis="both" if isinstance(plot, Lines) else "y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize="small", frameon=False, loc="best")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", frameon=False, loc="best")
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -87,7 +88,7 @@ def _bars(axes: Any, plot: Bars) -> None:
             color=COLOURS[number % len(COLOURS)],
         )  # fmt: skip
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize="x-small", padding=1)
-    if plot.log_y:
+    if plot.log_y and plot.series:
         axes.set_yscale("log")
         axes.set_ylim(bottom=FEWEST)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")

@@ -39,7 +39,7 @@ class Size(Enum):
     QUICK = "quick"
     """Minutes, for all scenarios together."""
     FULL = "full"
-    """Up to hours: the sizes of the papers."""
+    """Hours: the sizes of the papers."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,11 @@ def perform(
             executor.submit(attempt, scenario.run, case, number): scenario
             for scenario, case, number in tasks
         }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:  # whoever stops listening does not wait for the rest
+            executor.shutdown(cancel_futures=True)
 
 
 def attempt(work: Callable[[Case, int], Measured], case: Case, seed: int) -> Run:

@@ -45,7 +45,7 @@ def add_to(commands: Subparsers) -> None:
     for choice, text in (
         (Size.TINY, "seconds: to try it out"),
         (Size.QUICK, "minutes for all of them (the default)"),
-        (Size.FULL, "hours: the sizes of the papers"),
+        (Size.FULL, "hours: the sizes of the papers (all: about five hours on two cores)"),
     ):
         size.add_argument(
             f"--{choice.value}", dest="size", action="store_const", const=choice, help=text
@@ -73,9 +73,11 @@ def scenario(options: argparse.Namespace) -> int:
         sys.stderr.write("matplotlib is not installed (the extra sim), so there will be no plots\n")
     runs: dict[str, list[Run]] = {name: [] for name in chosen}
     plans = [SCENARIOS[name].sizes[size] for name in chosen]
-    progress = Progress(sum(len(plan.cases) * plan.seeds for plan in plans), "runs")
+    total = sum(len(plan.cases) * plan.seeds for plan in plans)
+    jobs = min(options.jobs or os.cpu_count() or 1, total)
+    sys.stderr.write(f"... {total} runs, {jobs} at a time\n")
+    progress = Progress(total, "runs")
     done = failed = 0
-    jobs = options.jobs or os.cpu_count() or 1
     for which, run in perform(
         [SCENARIOS[name] for name in chosen], size, seed=options.seed, jobs=jobs
     ):

@@ -28,15 +28,15 @@ from simulations.theory import FIRST_DETECTION_PERIODS, probe_failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulations.host import Host
+    from simulations.recorder import Told
     from simulations.scenario import Case, Measured, Run
 
 __all__ = ["SCENARIO"]
 
-NODES = 64
-DEATHS = 8
 LIMIT = 300.0
 QUIET = 10.0
-"""Before the first death: the pool gets used to the loss."""
+"""Before the first death, until the pool is used to the loss, and after the last one, seconds."""
 CONFIG = Config.lan("x")
 PERIOD = CONFIG.probe_interval
 FALLBACK = {True: "with pings over TCP", False: "UDP only"}
@@ -44,29 +44,21 @@ FALLBACK = {True: "with pings over TCP", False: "UDP only"}
 
 def run(case: Case, seed: int) -> Measured:
     """Let machines die one after the other, then count accusations of the living."""
+    deaths = case["deaths"]
     recorder = Recorder(MemberFailed, suspicions=True)
     world = SharedWorld(
-        NODES, seed, watch=recorder, weather=Weather(loss=case["loss"]), tcp_ping=case["tcp"]
+        case["nodes"],
+        seed,
+        watch=recorder,
+        weather=Weather(loss=case["loss"]),
+        tcp_ping=case["tcp"],
     )
     world.run(QUIET)
-    first_suspect, first_failed, everywhere = [], [], []
-    for victim in list(world.hosts.values())[:DEATHS]:
-        recorder.forget()
-        world.run(world.rng.random() * PERIOD)
-        killed_at = world.now
-        world.kill(victim, machine=True)
-        waiting = len(world.running())
-        tell = f"{victim.name}"
-
-        def all_told(name: str = tell, waiting: int = waiting) -> bool:
-            return waiting <= len({t.observer for t in recorder.told_events if t.subject == name})
-
-        world.run_until(all_told, LIMIT, every=0.05)
-        suspected = [s.at for s in recorder.suspected if s.subject == tell and s.at >= killed_at]
-        failed = [t.at for t in recorder.told_events if t.subject == tell]
-        first_suspect.append(min(suspected) - killed_at)
-        first_failed.append(min(failed) - killed_at)
-        everywhere.append(max(failed) - killed_at)
+    times = [die(world, recorder, victim) for victim in list(world.hosts.values())[:deaths]]
+    first_suspect, first_failed, everywhere = (
+        sum(column) / deaths for column in zip(*times, strict=True)
+    )
+    world.run(QUIET)  # probes of the last victim may be in flight
     recorder.forget()
     for host in world.running():
         host.node.stats.clear()
@@ -77,14 +69,32 @@ def run(case: Case, seed: int) -> Measured:
     false = sum(told.subject in alive for told in recorder.told_events)
     hours = watched * len(running) / 3600
     return {
-        "first suspicion, s": sum(first_suspect) / DEATHS,
-        "first failed, s": sum(first_failed) / DEATHS,
-        "failed everywhere, s": sum(everywhere) / DEATHS,
+        "first suspicion, s": first_suspect,
+        "first failed, s": first_failed,
+        "failed everywhere, s": everywhere,
         "failed probes per node and period": sum(h.node.stats["probes_failed"] for h in running)
         / (len(running) * watched / PERIOD),
         "false positives per node hour": false / hours,
         "node hours": hours,
     }
+
+
+def die(world: SharedWorld, recorder: Recorder, victim: Host) -> tuple[float, float, float]:
+    """Let a machine go silent; when it is suspected, failed first, and failed everywhere, seconds."""
+    world.run(world.rng.random() * PERIOD)
+    recorder.forget()
+    start, name = world.now, victim.name
+    world.kill(victim, machine=True)
+    others = len(world.running())
+
+    def failed() -> list[Told]:
+        return [told for told in recorder.told_events if told.subject == name]
+
+    world.run_until(lambda: len({told.observer for told in failed()}) == others, LIMIT, every=0.05)
+    # At high loss it may have been suspect already.
+    suspected = min((s.at for s in recorder.suspected if s.subject == name), default=start)
+    failed_at = [told.at for told in failed()]
+    return suspected - start, min(failed_at) - start, max(failed_at) - start
 
 
 def read(runs: Sequence[Run]) -> Findings:
@@ -94,7 +104,8 @@ def read(runs: Sequence[Run]) -> Findings:
     def of(name: str, *, tcp: bool) -> list[tuple[float, float]]:
         return [(100 * loss, mean(select(runs, loss=loss, tcp=tcp), name)) for loss in losses]
 
-    shortest = suspicion_bounds(CONFIG, NODES)[1]
+    nodes = runs[0].case["nodes"]
+    shortest = suspicion_bounds(CONFIG, nodes)[1]
     first = (FIRST_DETECTION_PERIODS + 1) * PERIOD
     flat = [(100 * losses[0], first), (100 * losses[-1], first)]
     latest = [(x, y + shortest) for x, y in flat]
@@ -127,7 +138,7 @@ def read(runs: Sequence[Run]) -> Findings:
             ],
         ),
         [
-            Lines("times", f"A machine dies in a pool of {NODES}", "packet loss, %",
+            Lines("times", f"A machine dies in a pool of {nodes}", "packet loss, %",
                   "time since its death, s",
                   [*detect, Curve("theory: first suspicion, e/(e-1) + 1 periods", flat, theory=True),
                    Curve("... and the shortest suspicion timeout", latest, theory=True)]),
@@ -153,7 +164,7 @@ SCENARIO = Scenario(
     title="Deaths and false accusations under packet loss",
     question="How soon is a dead machine suspected, then failed everywhere, and who else is accused?",
     setup=(
-        f"Settled pools of {NODES}, profile `lan`: a probe every {PERIOD:g} s. {DEATHS} machines go "
+        f"Settled pools, profile `lan`: a probe every {PERIOD:g} s. Some machines go "
         "silent one after the other. Then the rest is watched. Loss hits every packet alike, both ways; "
         "lost segments of TCP come later. Memberlist's fallback ping over TCP is on or off."
     ),
@@ -170,10 +181,16 @@ SCENARIO = Scenario(
         "A suspicion is not yet a false positive: the accused hears of it and refutes."
     ),
     sizes={
-        Size.TINY: Plan(grid(loss=[0.0, 0.3], tcp=[True], watch=[20])),
-        Size.QUICK: Plan(grid(loss=[0.5, 0.3, 0.2, 0.1, 0.0], tcp=[True, False], watch=[60])),
+        Size.TINY: Plan(grid(nodes=[12], deaths=[2], watch=[10], loss=[0.0, 0.3], tcp=[True])),
+        Size.QUICK: Plan(
+            grid(nodes=[32], deaths=[8], watch=[60], loss=[0.5, 0.3, 0.2, 0.1, 0.0], tcp=[True, False])
+        ),
         Size.FULL: Plan(
-            grid(loss=[0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5], tcp=[True, False], watch=[600]), 10
+            grid(
+                nodes=[64], deaths=[8], watch=[600],
+                loss=[0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0], tcp=[True, False],
+            ),
+            10,
         ),
     },
     run=run,

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from simulations.cluster.faults import RealFaults, check, needs_machines, needs_mounts, needs_relay
@@ -22,7 +22,7 @@ from simulations.local.wait import eventually
 from simulations.plan import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from simulations.plan import Plan
@@ -118,6 +118,7 @@ class _Experiment:
     ) -> None:
         self._plan = plan
         self._tell = tell
+        self._doing = "starting"
         self._ports = Ports()
         self._observer = Observer()
         self._pool = Pool(plan, folder, self._ports, router, self._observer)
@@ -136,15 +137,18 @@ class _Experiment:
             stack.push_async_callback(self._faults.close)
             if needs_relay(self._plan):
                 await self._network.start_relay()
-            began = time.monotonic()
+            teller = asyncio.create_task(self._keep_telling())
+            stack.callback(teller.cancel)
             await self._pool.begin()
+            self._doing = "joining"
             await self._settle(JOIN_WITHIN)
-            self._record.facts["seconds to start and join"] = time.monotonic() - began
+            self._record.facts["seconds to start and join"] = self._observer.now
             yield
 
     async def look_around(self, idle: float) -> None:
         """Let probes measure the network for a while."""
         if idle:
+            self._doing = "measuring the network"
             await asyncio.sleep(idle)
             took = await one_way_time(self._pool.running()[0].agent)
             self._record.facts[ONE_WAY] = took
@@ -154,8 +158,8 @@ class _Experiment:
         record, observer = self._record, self._observer
         record.begin(host.name for host in self._pool.running())
         observer.begin(record)
+        self._doing = ""
         cpu = self._pool.cpu_seconds()
-        teller = asyncio.create_task(self._keep_telling())
         steps: set[asyncio.Task[None]] = set()
         try:
             for step in sorted(self._plan.steps, key=lambda step: step.at):
@@ -166,13 +170,7 @@ class _Experiment:
                 self._say(f"{step.do} {step.nodes}".strip())
             await asyncio.sleep(self._plan.seconds - observer.now)
             await asyncio.gather(*steps)
-            record.facts["CPU of an agent, %"] = (
-                100
-                * (self._pool.cpu_seconds() - cpu)
-                / observer.now
-                / max(1, len(self._pool.running()))
-            )
-            record.facts["CPU of observing, %"] = 100 * observer.cpu_seconds / observer.now
+            self._note_cost(cpu)
             await self._faults.heal()
             try:
                 await self._settle(SETTLE_WITHIN)
@@ -182,10 +180,17 @@ class _Experiment:
             self._say("settled" if record.settled() else "NOT settled")
             record.facts.update(self._network.relay_counts())
         finally:
-            teller.cancel()
             for task in steps:
                 task.cancel()
         return record
+
+    def _note_cost(self, before: Mapping[int, float]) -> None:
+        """How much processor time was used, in percent of one core."""
+        now, seconds = self._pool.cpu_seconds(), self._observer.now
+        used = [now[pid] - before[pid] for pid in now.keys() & before.keys()]
+        if used:  # by those that ran all the time
+            self._record.facts["CPU of an agent, %"] = 100 * fmean(used) / seconds
+        self._record.facts["CPU of observing, %"] = 100 * self._observer.cpu_seconds / seconds
 
     async def _settle(self, within: float) -> None:
         def all_is_well() -> bool:
@@ -211,7 +216,7 @@ class _Experiment:
     async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY)
-            self._say("")
+            self._say(self._doing)
 
     def _say(self, what: str) -> None:
         running = self._pool.running()

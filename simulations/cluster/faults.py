@@ -248,12 +248,14 @@ class RealFaults:
 
     async def _do_fire(self, step: Step) -> list[Host]:
         hosts = self._chosen_running(step.nodes)
-        for host in hosts:
-            for _ in range(step.count):
-                at = self._observer.now
-                key = await host.agent.fire(step.name, step.payload.encode())
-                self._record.fired(key, step.name, host.name, at)
+        await asyncio.gather(*(self._fire(host, step) for host in hosts))
         return hosts
+
+    async def _fire(self, host: Host, step: Step) -> None:
+        for _ in range(step.count):
+            at = self._observer.now
+            key = await host.agent.fire(step.name, step.payload.encode())
+            self._record.fired(key, step.name, host.name, at)
 
     async def _do_tags(self, step: Step) -> list[Host]:
         hosts = self._chosen_running(step.nodes)

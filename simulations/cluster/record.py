@@ -149,11 +149,14 @@ class Record:
         )
 
     def undelivered(self) -> int:
-        """How many deliveries are missing: per event, nodes that ran from then on without getting it."""
+        """How many deliveries are missing: per event, nodes that ran from then on without getting it.
+
+        Nothing is missing of an event that ended with the node that fired it.
+        """
         return sum(
             name not in event.arrived
             for event in self.events.values()
-            if event.by
+            if event.by and (self._ran_on(event.by, event.at) or event.arrived.keys() - {event.by})
             for name in self.lives
             if self._ran_on(name, event.at)
         )

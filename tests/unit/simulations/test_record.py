@@ -49,6 +49,10 @@ def test_an_event_that_a_node_never_showed_is_missing() -> None:
     assert record.undelivered() == 2
     record.ended("b", 6.0, "leave")
     assert record.undelivered() == 1, "of nodes that ended nothing is expected"
+    record.ended("a", 6.0, "kill")
+    assert record.undelivered() == 0, "it ended with its node"
+    record.arrived("1", "b", 5.5)
+    assert record.undelivered() == 1, "others have it to pass on"
 
 
 def test_a_kill_is_noticed_once_by_each_node_that_runs_on() -> None:

@@ -106,6 +106,7 @@ def test_a_restarted_node_has_to_see_everybody_and_be_seen() -> None:
 def test_a_fault_that_lasts_counts_from_its_end() -> None:
     record = three()
     record.did(10.0, 30.0, "partition", ["a"])
+    record.did(20.0, 20.0, "fire", ["a"])
     for by, about in [("b", "a"), ("a", "b"), ("a", "c"), ("c", "a")]:
         record.saw(by, about, FAILED, 15.0)
         record.saw(by, about, ALIVE, 32.0)

@@ -61,6 +61,10 @@ UNREACHED = "rpc error getting client: failed to get conn: "
 """What it puts before the reason why there is no connection."""
 
 
+UNSEALED = "keys travel sealed with the gossip key of the pool in between, which has none"
+"""Why a secret request was not sent."""
+
+
 class _FailedError(Exception):
     """One server gave no answer; `processed` when it may have done what was asked."""
 
@@ -110,6 +114,7 @@ class Forwarder:
         deadline: float | None = None,
         hops: int = 0,
         leader: bool = False,
+        secret: bool = False,
     ) -> Answer:
         """Have a server answer a request.
 
@@ -122,6 +127,7 @@ class Forwarder:
             deadline: on the loop's clock; None waits for as long as the server takes.
             hops: agents that the request came through before us.
             leader: it is for the leader of the datacenter, to whom its other servers send it on.
+            secret: send it sealed or not at all.
 
         Returns:
             The server's answer; an error among them has Consul's prefix.
@@ -142,7 +148,7 @@ class Forwarder:
         request = Request(method, target, headers or {}, body, hops + 1)
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._ask_any(candidates, request)
+                answer = await self._ask_any(candidates, request, secret=secret)
         except TimeoutError:
             self.stats["timeouts"] += 1
             raise GossipError(f"{ACROSS}no answer in time") from None
@@ -171,11 +177,11 @@ class Forwarder:
     def _is_ourselves(self, server: Server) -> bool:
         return server.dc == self.servers.datacenter and server.name == self._own_name
 
-    async def _ask_any(self, candidates: list[Server], request: Request) -> Answer:
+    async def _ask_any(self, candidates: list[Server], request: Request, *, secret: bool) -> Answer:
         repeats = request.method in {"GET", "HEAD"}
         for left, server in zip(range(len(candidates) - 1, -1, -1), candidates, strict=True):
             try:
-                return await self._ask(server, request)
+                return await self._ask(server, request, secret=secret)
             except _FailedError as error:
                 self.stats["failed_attempts"] += 1
                 _remember(self._failed_at, server, asyncio.get_running_loop().time())
@@ -184,11 +190,13 @@ class Forwarder:
                     raise GossipError(str(error)) from None
         raise AssertionError("there is a candidate")
 
-    async def _ask(self, server: Server, request: Request) -> Answer:
+    async def _ask(self, server: Server, request: Request, *, secret: bool) -> Answer:
         """The answer of one server, which may want another challenge first."""
         where = join_host_port(*server.address)
         for _ in range(1 + CHALLENGED):
-            key = sealing_key(self.servers.cluster_of(server.dc))
+            key = sealing_key(self.servers.cluster_of(server.dc), secret=secret)
+            if secret and key is None:
+                raise GossipError(UNSEALED)
             salt = os.urandom(SALT_SIZE)
             if key is not None:
                 request = replace(request, challenge=self._challenges.get(server.address, ""))

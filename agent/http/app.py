@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.addresses import UNIX
 from agent.forward.messages import Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
@@ -109,13 +110,16 @@ class HttpServer(Listener):
             OSError: an address cannot be bound; nothing is left open.
         """
         self._open()
+        config = self._agent.config
+        # Where IPv4 has addresses of its own, `::` is IPv6 alone: one port cannot be taken twice.
+        v6_only = any(not bind.startswith(UNIX) and ":" not in bind for bind in config.http_binds)
         try:
-            for bind in self._agent.config.http_binds:
-                if bind.startswith("unix://"):
-                    path = Path(bind.removeprefix("unix://"))
+            for bind in config.http_binds:
+                if bind.startswith(UNIX):
+                    path = Path(bind.removeprefix(UNIX))
                     await self._listen_on(listen_unix(path), path)
                     continue
-                await self._listen_tcp(bind, self._agent.config.ports.http)
+                await self._listen_tcp(bind, config.ports.http, v6_only=v6_only)
                 self._agent.http_port = self.addresses[0][1]
         except BaseException:
             await self.close()
@@ -189,4 +193,4 @@ class HttpServer(Listener):
 def _own_names(agent: Agent) -> list[str]:
     config = agent.config
     names = [*config.http_binds, config.advertise_addr, *config.http_config.allow_hosts]
-    return [name for name in names if name and not name.startswith("unix://")]
+    return [name for name in names if name and not name.startswith(UNIX)]

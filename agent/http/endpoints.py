@@ -112,7 +112,7 @@ class Endpoints:
 
     def _belongs_elsewhere(self, route: Route, datacenter: str) -> bool:
         match route.forwards:
-            case Forwards.NEVER:
+            case Forwards.NEVER | Forwards.HANDLER:
                 return False
             case _ if datacenter != self._agent.config.datacenter:
                 return True

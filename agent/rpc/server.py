@@ -19,8 +19,9 @@ from agent.logs import Value
 from agent.rpc.merged import MergedEvents
 from agent.rpc.session import Session
 from gossip.errors import WireError
+from gossip.sockets import stop_listening
 from gossip.tasks import Tasks
-from gossip.wire.address import join_host_port
+from gossip.wire.address import join_host_port, plain_ip
 from gossip.wire.rpc import RequestReader
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class RpcServer:
         if self._listener is None:
             await self._tasks.cancel()
             return
-        self._listener.close()
+        await stop_listening(self._listener)
         if self._path is not None:
             remove_socket(self._path)
         with contextlib.suppress(TimeoutError):
@@ -171,7 +172,7 @@ class _Connection:
     async def serve(self) -> None:
         """Carry out requests until the client goes or breaks the rules."""
         peer = self._writer.get_extra_info("peername")
-        shown = join_host_port(*peer[:2]) if isinstance(peer, tuple) else "unix"
+        shown = join_host_port(plain_ip(peer[0]), peer[1]) if isinstance(peer, tuple) else "unix"
         log.debug("client connected from=%s", shown)
         try:
             await self._converse()

@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from gossip.wire.address import join_host_port
 from simulations.local.http import Response, request
 from simulations.local.process import Process
 from simulations.local.wait import eventually
@@ -24,7 +25,7 @@ STATUS = {0: "none", ALIVE: "alive", LEAVING: "leaving", LEFT: "left", FAILED: "
 
 
 class LocalAgent:
-    """An agent process with its own ports, data folder and log below `folder`.
+    """An agent process with its own ports at `host`, data folder and log below `folder`.
 
     Start, stop and the like go through `process`; a restart keeps name, ports and data.
     """
@@ -34,25 +35,44 @@ class LocalAgent:
         name: str,
         command: Sequence[str],
         *,
-        http_port: int,
+        http_port: int = 0,
+        http_socket: Path | None = None,
         gossip_port: int,
         wan_port: int | None = None,
         folder: Path,
+        host: str = HOST,
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
+        enter: Callable[[], None] | None = None,
     ) -> None:
+        """Describe the agent without starting it.
+
+        Args:
+            name: of its node.
+            command: what starts an agent, without arguments.
+            http_port: where its HTTP API listens on `host`; or
+            http_socket: the Unix socket where it does, which the configuration in `arguments` names.
+            gossip_port: of the LAN pool.
+            wan_port: of the WAN pool; None is no server.
+            folder: has its data and log.
+            host: its address.
+            arguments: given to it besides these.
+            watch: see `Process`.
+            enter: see `Process`.
+        """
         self.name = name
-        self.http = (HOST, http_port)
-        self.gossip = (HOST, gossip_port)
-        self.wan = None if wan_port is None else (HOST, wan_port)
+        self.http = (host, http_port)
+        self.socket = http_socket
+        self.gossip = (host, gossip_port)
+        self.wan = None if wan_port is None else (host, wan_port)
         self.folder = folder
         self.process = Process(
             name,
             [
                 *command,
                 f"-node={name}",
-                f"-bind={HOST}",
-                f"-client={HOST}",
+                f"-bind={host}",
+                f"-client={host}",
                 f"-http-port={http_port}",
                 f"-serf-lan-port={gossip_port}",
                 *([] if wan_port is None else [f"-serf-wan-port={wan_port}"]),
@@ -61,12 +81,15 @@ class LocalAgent:
             ],
             log=folder / "log",
             watch=watch,
+            enter=enter,
         )
 
     @property
     def url(self) -> str:
         """Where its HTTP API answers."""
-        return f"http://{self.http[0]}:{self.http[1]}"
+        if self.socket is not None:
+            return f"unix://{self.socket}"
+        return f"http://{join_host_port(*self.http)}"
 
     async def start(self) -> None:
         """Start the process; `ready` waits for its answer."""
@@ -111,7 +134,9 @@ class LocalAgent:
         self, method: str, path: str, body: bytes = b"", *, within: float = 10.0, check: bool = True
     ) -> Response:
         """One HTTP request; raises `HttpError` for a status of 400 or above unless `check` is off."""
-        return await request(self.http, method, path, body, within=within, check=check)
+        return await request(
+            self.socket or self.http, method, path, body, within=within, check=check
+        )
 
     async def members(self, *, wan: bool = False) -> dict[str, int]:
         """Status by name of every member that this agent lists, of the WAN pool if so."""
@@ -130,8 +155,9 @@ class LocalAgent:
 
     async def join(self, addresses: Sequence[tuple[str, int]], *, wan: bool = False) -> None:
         """Join by each of the gossip addresses; raises `HttpError` when one fails."""
-        for host, port in addresses:
-            await self.call("PUT", f"/v1/agent/join/{host}:{port}{WAN if wan else ''}")
+        for address in addresses:
+            path = f"/v1/agent/join/{join_host_port(*address)}"
+            await self.call("PUT", f"{path}{WAN if wan else ''}")
 
     async def datacenters(self) -> list[str]:
         """The datacenters that this agent knows."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RUN = (
     "import sys\n"
-    "from agent.config import parse\n"
+    "from agent.config_parse import parse\n"
     "from agent.run import run\n"
     "from gossip.errors import GossipError\n"
     "try:\n"

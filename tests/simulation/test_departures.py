@@ -253,4 +253,4 @@ def test_r23_the_state_stays_small_while_members_come_and_go() -> None:
         sizes.append(len(state.encode()))
 
     assert max(sizes[60:]) <= max(sizes[20:60]) * 1.1
-    assert len(hosts[0].node.intents) <= 30
+    assert len(hosts[0].node.intents.early) <= 30

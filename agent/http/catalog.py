@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.http.decode import Body
+from agent.decode import Body
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.reading import (

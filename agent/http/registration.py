@@ -9,7 +9,7 @@ from agent.http.errors import HttpError
 from agent.store.entries import CheckEntry, NodeEntry, ServiceEntry, Status
 
 if TYPE_CHECKING:
-    from agent.http.decode import Body
+    from agent.decode import Body
 
 __all__ = ["check_of", "node_of", "service_of"]
 

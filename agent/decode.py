@@ -60,6 +60,11 @@ class Body:
     def __contains__(self, key: str) -> bool:
         return self._get(key, None) is not None
 
+    @property
+    def filled(self) -> bool:
+        """Whether it has any key."""
+        return bool(self._values)
+
     def unknown(self) -> list[str]:
         """The keys that nobody has asked for, here and in the objects that were given out."""
         own = [name for key, name in self._names.items() if key not in self._asked]

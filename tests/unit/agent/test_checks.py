@@ -196,7 +196,11 @@ def test_a_new_status_is_urgent_a_new_output_is_not_and_the_same_is_no_change() 
 def test_a_service_is_overdue_when_it_is_critical_for_longer_than_its_check_tolerates() -> None:
     async def work() -> None:
         rig = Rig()
-        values = {"TTL": "1h", "ServiceID": "web1", "DeregisterCriticalServiceAfter": "2m"}
+        values: dict[str, Any] = {
+            "TTL": "1h",
+            "ServiceID": "web1",
+            "DeregisterCriticalServiceAfter": "2m",
+        }
         rig.add(**values)
         await asyncio.sleep(119)
         assert rig.checks.overdue() == set()

@@ -5,12 +5,16 @@ And the address by which others reach what is bound so.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 
 from gossip.wire.address import join_host_port, normal_ip, plain_ip
 
-__all__ = ["bound_socket", "own_ip"]
+__all__ = ["bound_socket", "own_ip", "stop_listening"]
+
+HANDOVER_TURNS = 6
+"""Turns of asyncio's loop until a connection that it has accepted is ours, and one that we abort is closed."""
 
 
 def bound_socket(
@@ -52,6 +56,22 @@ def bound_socket(
 
 def _zone_number(zone: str) -> int:
     return int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+
+
+async def stop_listening(*servers: asyncio.Server) -> None:
+    """Stop accepting; connections that are on their way in have arrived when this returns.
+
+    One that is caught on its way by the end of the loop would never be closed, and neither would one
+    whose server has closed meanwhile (cpython issue 109564).
+    """
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        for sock in server.sockets:
+            loop.remove_reader(sock.fileno())  # of asyncio's own loop; uvloop has none
+    for _ in range(HANDOVER_TURNS):
+        await asyncio.sleep(0)
+    for server in servers:
+        server.close()
 
 
 def own_ip(bind: str) -> str:

@@ -19,6 +19,7 @@ from agent.http.answers import TEXT, send_in_pieces
 from agent.http.errors import HttpError
 from agent.http.gate import Gate, GateLimits
 from agent.listeners import listen_tcp
+from gossip.sockets import stop_listening
 from gossip.wire.address import plain_ip
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class Listener(ABC):
 
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left."""
-        for listening in self._sockets:
-            listening.close()
+        await stop_listening(*self._sockets)
         await self._finish_work(SHUTDOWN_TIMEOUT)
         self.gate.cancel_blocked()
         if self._server is not None:

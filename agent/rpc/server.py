@@ -19,6 +19,7 @@ from agent.logs import Value
 from agent.rpc.merged import MergedEvents
 from agent.rpc.session import Session
 from gossip.errors import WireError
+from gossip.sockets import stop_listening
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port, plain_ip
 from gossip.wire.rpc import RequestReader
@@ -93,7 +94,7 @@ class RpcServer:
         if self._listener is None:
             await self._tasks.cancel()
             return
-        self._listener.close()
+        await stop_listening(self._listener)
         if self._path is not None:
             remove_socket(self._path)
         with contextlib.suppress(TimeoutError):

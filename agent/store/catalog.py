@@ -7,7 +7,7 @@ returns is of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.store.entries import CheckEntry, Entry, NodeEntry, ServiceEntry, folded
 from agent.store.watch import ANY_STATE, NODES, SERVICES, Topic
@@ -28,8 +28,7 @@ class NodeServices:
     services: dict[str, ServiceEntry]
 
 
-@dataclass(slots=True, frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """One instance of a service: its node, itself, and the checks of both, the node's first."""
 
     node: NodeEntry
@@ -86,12 +85,12 @@ class Catalog:
         return NodeServices(node.entry, dict(sorted(node.services.items())))
 
     def services(self) -> dict[str, list[ServiceEntry]]:
-        """All instances by the name of their service, as it was spelled first."""
-        found = sorted(self._instances.items())
-        return {
-            next(iter(instances.values())).service: [one for _, one in sorted(instances.items())]
-            for _, instances in found
-        }
+        """All instances by the name of their service, spelled as by the first of them."""
+        lists = (
+            [entry for _, entry in sorted(instances.items())]
+            for _, instances in sorted(self._instances.items())
+        )
+        return {found[0].service: found for found in lists}
 
     def instances(self, service: str) -> tuple[Instance, ...]:
         """The instances of a service."""

@@ -14,6 +14,7 @@ from agent.rpc.server import RpcServer
 from agent.run import banner
 from gossip.errors import ConfigError
 from gossip.wire.address import join_host_port
+from simulations.local.ports import Ports as LeasedPorts
 from simulations.peers import SerfRpc
 from tests.helpers_agent import TestAgent, eventually, running
 from tests.helpers_forward import join, join_wan, server
@@ -55,11 +56,11 @@ async def test_http_on_one_address_answers_nothing_else(bind: str, other: str) -
 
 @pytest.mark.parametrize("binds", ["0.0.0.0 ::", "127.0.0.1 ::", ":: 127.0.0.1", "127.0.0.1 ::1"])
 async def test_http_on_addresses_of_both_families_shares_one_port(binds: str) -> None:
-    with socket.create_server((V4, 0)) as found:
-        port = found.getsockname()[1]
-    async with running(client_addr=binds, ports=Ports(http=port, serf_lan=0)) as agent:
-        for host in (V4, V6):
-            assert (await agent.ask("GET", SELF, host=host)).status == 200
+    with LeasedPorts() as leased:
+        ports = Ports(http=leased.take(), serf_lan=0)
+        async with running(client_addr=binds, ports=ports) as agent:
+            for host in (V4, V6):
+                assert (await agent.ask("GET", SELF, host=host)).status == 200
 
 
 async def test_an_address_that_cannot_be_bound_is_named() -> None:

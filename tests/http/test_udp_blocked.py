@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
 HOST = "127.0.0.1"
-WATCHED = 4.0  # seconds: twenty probes
+WATCHED = 3.0  # seconds: fifteen probes
 
 
 class Firewall(asyncio.DatagramProtocol):
@@ -28,6 +28,7 @@ class Firewall(asyncio.DatagramProtocol):
         self._port = port
         self._behind = behind
         self._transport: asyncio.DatagramTransport | None = None
+        self._streams: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -36,31 +37,45 @@ class Firewall(asyncio.DatagramProtocol):
             lambda: self, local_addr=(HOST, self._port)
         )
         self._transport = transport
+        server = await asyncio.start_server(self._on_stream, HOST, self._port)
         try:
-            async with await asyncio.start_server(self._on_stream, HOST, self._port):
-                yield
+            yield
         finally:
+            server.close()
             transport.close()
+            for task in self._streams:
+                task.cancel()
+            await asyncio.gather(*self._streams, return_exceptions=True)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if self.udp and self._transport is not None:
             self._transport.sendto(data, (HOST, self._behind))
 
-    async def _on_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            inside, outside = await asyncio.open_connection(HOST, self._behind)
-            await asyncio.gather(_pass_on(reader, outside), _pass_on(inside, writer))
+    def _on_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._pass_on(reader, writer))
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with contextlib.AsyncExitStack() as ends:
+            ends.push_async_callback(_closed, writer)
+            with contextlib.suppress(OSError):
+                inside, outside = await asyncio.open_connection(HOST, self._behind)
+                ends.push_async_callback(_closed, outside)
+                await asyncio.gather(_copy(reader, outside), _copy(inside, writer))
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def lan_stats(agent: TestAgent) -> dict[str, str]:

@@ -10,6 +10,7 @@ from agent.definitions import DefinitionError, check_definition, status_of
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
 from agent.http.routing import Call, Methods, Reply, Route
+from agent.maintenance import maintain_node
 from agent.store.entries import Status
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def update(call: Call) -> Reply:
 async def maintenance(call: Call) -> Reply:
     """Take the node out of service, or bring it back."""
     enable = parse_enable(call)
-    await call.agent.local.node_maintenance(enable=enable, reason=call.get("reason"))
+    await maintain_node(call.agent.local, enable=enable, reason=call.get("reason"))
     return Reply()
 
 

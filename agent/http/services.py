@@ -11,7 +11,7 @@ from agent.http.checks import check_scripts, parse_enable
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
 from agent.http.routing import Call, Methods, Reply, Route
-from agent.local_state import UnknownServiceError
+from agent.maintenance import UnknownServiceError, maintain_service
 
 if TYPE_CHECKING:
     from agent.store.entries import ServiceEntry
@@ -78,8 +78,8 @@ async def maintenance(call: Call) -> Reply:
         raise HttpError(400, "Missing service ID")
     enable = parse_enable(call)
     try:
-        await call.agent.local.service_maintenance(
-            call.rest, enable=enable, reason=call.get("reason")
+        await maintain_service(
+            call.agent.local, call.rest, enable=enable, reason=call.get("reason")
         )
     except UnknownServiceError as error:
         raise HttpError(404, str(error)) from None

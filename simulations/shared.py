@@ -286,13 +286,15 @@ class SharedOrder(MutableSequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self._length))]
-        index = self._position(index)
+        if not 0 <= index < self._length:
+            index = self._position(index)
         entry = self._moved.get(index)
         if entry is None:
             entry = self._infos[(index * self._step + self._first) % self._size].name
-        if isinstance(entry, Record):
+        elif isinstance(entry, Record):
             return entry
-        return self._rows.removed.get(entry) or self._rows.get(entry)
+        rows = self._rows
+        return (rows.removed and rows.removed.get(entry)) or rows.get(entry)
 
     def __setitem__(self, index: Any, record: Any) -> None:
         # By name where the name leads back to it: then the copy need not be kept for our sake.

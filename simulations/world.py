@@ -40,8 +40,6 @@ START = 1000.0
 MAX_BACKLOG = 256
 """Packets that the kernel keeps for a process that does not read; further ones are lost."""
 
-_ENDED = frozenset({Lifecycle.LEFT, Lifecycle.LOST_NAME})
-
 
 class NotReachedError(AssertionError):
     """A condition did not become true in time."""
@@ -361,7 +359,8 @@ class World:
 
     def drain(self, host: Host) -> None:
         """Take everything a node put out, and book its next timeout."""
-        node, membership = host.node, host.node.membership
+        node = host.node
+        membership = node.membership
         for data, address in membership.take_packets():
             self._send(host, data, address)
         for exchange in membership.take_dials():
@@ -377,13 +376,14 @@ class World:
             self.watch.drained(host)
         if host.disk is not None:
             host.disk.look(self)
-        if node.lifecycle in _ENDED:
+        lifecycle = node.lifecycle
+        if lifecycle is Lifecycle.LEFT or lifecycle is Lifecycle.LOST_NAME:
             self.kill(host)
             return
         due = node.next_timeout()
         if due is not None:
             due -= host.skew
-            if host.wake_at is None or due < host.wake_at:
+            if due != host.wake_at:  # a wake-up that was booked before it finds that it is not it
                 host.wake_at = due
                 self._sequence += 1
                 heappush(self._heap, (due, self._sequence, self._wake, (host, due)))
@@ -441,18 +441,14 @@ class World:
         if host.wake_at != due or not host.running:
             return
         host.wake_at = None
-        at = host.node.next_timeout()
-        if at is None:
-            return
-        if at - host.skew > self.now:  # what it was booked for was cancelled
-            self.at(at - host.skew, self._wake, host, at - host.skew)
-            host.wake_at = at - host.skew
-            return
         self._check_timeout(host)
 
     def _check_timeout(self, host: Host) -> None:
         if host.backlog or host.slowness or host.paused_until > self.now:
             self.give(host, self._timeout, host)
+        elif self.watch is None:  # as for packets, see `_arrive`
+            host.node.handle_timeout(self.now + host.skew)
+            self.drain(host)
         else:
             self._feed(host, self._timeout, host)
 

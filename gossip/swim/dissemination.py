@@ -141,6 +141,12 @@ class Dissemination:
     def __len__(self) -> int:
         return sum(map(len, self.queues))
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything is queued; asked at every packet, and mostly nothing is."""
+        one, two, three, four = self.queues
+        return bool(one.length or two.length or three.length or four.length)
+
     def resize(self, *, nodes: int | None = None, members: int | None = None) -> None:
         """Follow the cluster's size: memberlist's count of nodes, Serf's count of members."""
         multiplier = self._config.retransmit_mult
@@ -186,12 +192,12 @@ class Dissemination:
         """Broadcasts for a packet to `target` with so much room, counted as sent."""
         messages: list[bytes] = []
         for queue in self.queues:
-            if queue:
+            if queue.length:
                 room = queue.take(messages, room, target, now)
         return messages
 
     def _fewest_transmits(self) -> int | None:
-        counts = [queue.fewest_transmits() for queue in self.queues if queue]
+        counts = [queue.fewest_transmits() for queue in self.queues if queue.length]
         return min((count for count in counts if count is not None), default=None)
 
     def _rate(self) -> float:

@@ -134,12 +134,14 @@ class MemberTable:
         When the order is through, records for which `reap` says so are removed and the rest is
         shuffled, so that each member is probed once per round (SWIM section 4.3).
         """
-        for _ in range(len(self._probe_order) + 1):
-            if self._probe_cursor >= len(self._probe_order):
+        size = len(self._probe_order)
+        for _ in range(size + 1):
+            if self._probe_cursor >= size:
                 self._remove_where(reap)
                 self._rng.shuffle(self._probe_order)
                 self._probe_cursor = 0
-            if not self._probe_order:
+                size = len(self._probe_order)
+            if not size:
                 return None
             record = self._probe_order[self._probe_cursor]
             self._probe_cursor += 1

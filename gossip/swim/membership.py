@@ -243,7 +243,7 @@ class Membership:
         Strangers get no news: an answer must not be much larger than the question.
         """
         parts = [message]
-        if member is not None:
+        if member is not None and self.dissemination.pending:
             room = self._room - len(message) - 2
             parts += self.dissemination.take(room, member.info.address, now)
         self.send_packet(parts, address)

@@ -178,11 +178,19 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
         """How many rows this node holds itself."""
         return len(self._own)
 
-    def own_infos(self) -> list[NodeInfo]:
-        """Whom this node holds rows of its own about, or holds for gone though the roster knows them."""
+    def differing(self, told: Callable[[_Row], object]) -> list[NodeInfo]:
+        """Whom this node holds something else about than the roster, or holds for gone.
+
+        Args:
+            told: what counts of one row.
+        """
         rows, index = self._rows, self._index
-        gone = [rows[index[name]].info for name in self._gone]
-        return [row.info for row in self._own.values()] + gone
+        found = [rows[index[name]].info for name in self._gone]
+        for name, row in self._own.items():
+            place = index.get(name)
+            if place is None or told(row) != told(rows[place]):
+                found.append(row.info)
+        return found
 
     def differences(self, told: Callable[[_Row], object]) -> tuple[object, ...] | None:
         """What this node would tell another of its rows that the roster does not say.

@@ -136,6 +136,7 @@ class Dissemination:
         self._tokens_at = 0.0
         self._tick: Timer | None = None
         self._flush: Timer | None = None
+        self._woken = False
         self.resize(nodes=1, members=1)
 
     def __len__(self) -> int:
@@ -143,9 +144,10 @@ class Dissemination:
 
     @property
     def pending(self) -> bool:
-        """Whether anything is queued; asked at every packet, and mostly nothing is."""
-        one, two, three, four = self.queues
-        return bool(one.length or two.length or three.length or four.length)
+        """Whether anything is queued: `len`, for those who ask at every packet of a quiet pool."""
+        if self._woken and not len(self):
+            self._woken = False
+        return self._woken
 
     def resize(self, *, nodes: int | None = None, members: int | None = None) -> None:
         """Follow the cluster's size: memberlist's count of nodes, Serf's count of members."""
@@ -164,6 +166,7 @@ class Dissemination:
 
     def wake(self, now: float) -> None:
         """Something was queued, or a first target appeared: book what sends it."""
+        self._woken = True
         if not self.ring:
             return
         if self._tick is None:

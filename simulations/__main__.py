@@ -14,7 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from simulations import entries
 from simulations.campaign import Result, plan_of, run_plan, run_seed, uncovered
+from simulations.fuzz import Report, fuzz
 from simulations.plan import Plan, PlanError
 from simulations.planted import MAX_SEEDS, PLANTED, hunt
 from simulations.scale import measure
@@ -28,6 +30,7 @@ EXAMPLES = """examples:
   python -m simulations plan 17 --minutes 5                  the faults of that seed, as a file
   python -m simulations run faults.toml --seed 3             faults of your own
   python -m simulations planted                              do the checkers see what is wrong on purpose?
+  python -m simulations fuzz --inputs 2000000                bytes that nobody should send, at every entry
   python -m simulations scale --nodes 1000                   speed and memory of a large pool
 
 exit status: 0 when all went well, 1 when an invariant broke or a fault never happened, 2 for bad usage.
@@ -190,6 +193,37 @@ def planted(options: argparse.Namespace) -> int:
     return 1 if missed else 0
 
 
+def fuzz_entry(name: str, inputs: int, seed: int) -> Report:
+    """Fuzz one entry, in whatever process."""
+    (target,) = (target for target in entries.targets() if target.name == name)
+    return fuzz(target, inputs, seed)
+
+
+def fuzz_entries(options: argparse.Namespace) -> int:
+    """Fuzz every entry, or one."""
+    names = [target.name for target in entries.targets()]
+    chosen = [name for name in names if options.entry in {name, None}]
+    if not chosen:
+        raise PlanError(f"--entry {options.entry} is none of {', '.join(names)}")
+    work = partial(fuzz_entry, inputs=options.inputs, seed=options.seed)
+    with ProcessPoolExecutor(options.jobs or os.cpu_count()) as executor:
+        reports = list(executor.map(work, chosen))
+    if options.json:
+        say_json([report.to_dict() for report in reports])
+        return 1 if any(report.findings for report in reports) else 0
+    say(
+        f"{'entry':10} {'inputs':>11} {'refused':>11} {'slowest ms':>11} {'grew by MiB':>12} findings"
+    )
+    for report in reports:
+        say(
+            f"{report.target:10} {report.inputs:11,} {report.refused:11,} "
+            f"{report.slowest * 1000:11.1f} {report.growth / 2**20:12.1f} {len(report.findings):8}"
+        )
+        for finding in report.findings:
+            say(f"  {finding}")
+    return 1 if any(report.findings for report in reports) else 0
+
+
 def scale(options: argparse.Namespace) -> int:
     """Measure a large pool."""
 
@@ -246,6 +280,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command = commands.add_parser("planted", parents=[common], help="find bugs made on purpose")
     command.add_argument("--seeds", type=_positive, default=MAX_SEEDS, help="tried per bug (200)")
     command.set_defaults(do=planted)
+
+    command = commands.add_parser(
+        "fuzz", parents=[common, jobs], help="damaged bytes at every entry"
+    )
+    command.add_argument("--inputs", type=_positive, default=50_000, help="per entry (50000)")
+    command.add_argument("--entry", help="only this one")
+    command.add_argument("--seed", type=int, default=1, help="all inputs follow from it (1)")
+    command.set_defaults(do=fuzz_entries)
 
     command = commands.add_parser("scale", parents=[common], help="speed and memory")
     command.add_argument("--nodes", type=_positive, default=1000, help="how many (1000)")

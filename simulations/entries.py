@@ -62,7 +62,10 @@ from simulations.fuzz import Target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["targets"]
+__all__ = ["NAMES", "targets"]
+
+NAMES = ("packet", "compound", "message", "lzw", "sealed", "stream", "snapshot")
+"""F1 to F7."""
 
 LIFE = 500
 """Inputs that one node lives through."""
@@ -155,7 +158,7 @@ def targets() -> list[Target]:
     packets = [message.encode() for message in _messages()]
     sealed = Mark(encrypted=True, label=LABEL)
     return [
-        Target("packet", packets + _compounds(packets), Mark().packet),
+        Target("packet", [*packets, *_compounds(packets), *_with_crc(packets)], Mark().packet),
         Target("compound", _compounds(packets), _checked(Mark().packet)),
         Target("message", packets + _values(), _message),
         Target("lzw", [compress(data) for data in (*packets, bytes(3000), META * 30)], _expand),
@@ -269,7 +272,12 @@ def _compounds(messages: list[bytes]) -> list[bytes]:
         *bare.encode([bare.encode(small)[0], messages[-1]]),
     ]
     squeezing = PacketCodec(compress=True, new_nonce=lambda: bytes(12))
-    return [*whole, *squeezing.encode(messages), *squeezing.encode(small, crc=True)]
+    return [*whole, *squeezing.encode(messages), *squeezing.encode(small)]
+
+
+def _with_crc(packets: list[bytes]) -> list[bytes]:
+    codec = _codec(PacketCodec, open_=True)
+    return codec.encode(packets[:4], crc=True) + codec.encode(packets[-1:], crc=True)
 
 
 def _sealed(packets: list[bytes]) -> list[bytes]:

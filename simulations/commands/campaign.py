@@ -1,0 +1,168 @@
+"""``campaign``, ``run`` and ``plan``: pools under faults, drawn from a seed or written in a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from simulations.campaign import Result, plan_of, run_plan, run_seed, uncovered
+from simulations.commands.terminal import (
+    Progress,
+    jobs_option,
+    json_option,
+    positive,
+    say,
+    say_json,
+)
+from simulations.plan import Plan, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from simulations.commands.terminal import Subparsers
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Subparsers) -> None:
+    """Add the three subcommands."""
+    minutes = argparse.ArgumentParser(add_help=False)
+    minutes.add_argument(
+        "--minutes", type=_minutes, default=5.0, help="virtual minutes of chaos per seed (5)"
+    )
+
+    command = commands.add_parser(
+        "campaign", parents=[json_option(), jobs_option(), minutes], help="many pools under faults"
+    )
+    command.add_argument("--seeds", type=positive, default=60, help="how many (60)")
+    command.add_argument("--first", type=int, default=0, help="the first seed (0)")
+    command.add_argument("--replay", type=int, metavar="SEED", help="run this seed only")
+    command.set_defaults(do=campaign)
+
+    command = commands.add_parser(
+        "run", parents=[json_option(), jobs_option()], help="a plan from a file"
+    )
+    command.add_argument("plan", type=Path, help="a .toml or .json file")
+    command.add_argument("--seed", type=int, default=1, help="the first seed (1)")
+    command.add_argument("--seeds", type=positive, default=1, help="how many (1)")
+    command.set_defaults(do=run)
+
+    command = commands.add_parser("plan", parents=[minutes], help="the plan of a seed, as JSON")
+    command.add_argument("seed", type=int)
+    command.set_defaults(do=show_plan)
+
+
+def on_all_cores(work: Callable[[int], Result], seeds: Sequence[int], jobs: int) -> list[Result]:
+    """The results of all seeds, in their order."""
+    progress = Progress(len(seeds), "seeds")
+    results: dict[int, Result] = {}
+    if jobs == 1:
+        done: Iterable[Result] = map(work, seeds)
+        for result in done:
+            results[result.seed] = result
+            progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
+    else:
+        with ProcessPoolExecutor(jobs) as executor:
+            for future in as_completed([executor.submit(work, seed) for seed in seeds]):
+                result = future.result()
+                results[result.seed] = result
+                progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
+    return [results[seed] for seed in seeds]
+
+
+def table(results: Sequence[Result]) -> Iterable[str]:
+    """What a campaign did, by kind of trouble, and how long the promises took."""
+    yield f"{'trouble':10} {'seeds':>6} {'failed':>6} {'node hours':>11} {'transitions':>12} {'packets':>11}"
+    kinds = sorted({result.profile for result in results})
+    for kind in [*kinds, "all"]:
+        some = [r for r in results if kind in {r.profile, "all"}]
+        yield (
+            f"{kind:10} {len(some):6} {sum(bool(r.violations) for r in some):6} "
+            f"{sum(r.node_seconds for r in some) / 3600:11.1f} "
+            f"{sum(r.transitions for r in some):12,} {sum(r.packets for r in some):11,}"
+        )
+    yield ""
+    yield f"{'promise':10} {'runs':>6} {'median s':>9} {'max s':>9}"
+    for name in sorted({name for result in results for name in result.times}):
+        times = [result.times[name] for result in results if name in result.times]
+        yield f"{name:10} {len(times):6} {median(times):9.1f} {max(times):9.1f}"
+
+
+def say_failure(result: Result) -> None:
+    """What went wrong in one run, and how to see it again."""
+    say(f"seed {result.seed}, {result.profile}, {result.nodes} nodes: {result.violations[0]}")
+    for violation in result.violations[1:4]:
+        say(f"  also {violation.splitlines()[0]}")
+    for line in result.trace:
+        say(f"  {line}")
+    say(f"  replay: {result.replay}")
+    say()
+
+
+def campaign(options: argparse.Namespace) -> int:
+    """Run many seeds, or replay one."""
+    if options.replay is not None:
+        return finish([run_seed(options.replay, options.minutes)], options, missing=[])
+    seeds = range(options.first, options.first + options.seeds)
+    work = partial(run_seed, minutes=options.minutes)
+    results = on_all_cores(work, seeds, options.jobs or os.cpu_count() or 1)
+    return finish(results, options, missing=uncovered(results))
+
+
+def finish(results: Sequence[Result], options: argparse.Namespace, *, missing: list[str]) -> int:
+    """Report results; gives the exit status."""
+    failed = [result for result in results if result.violations]
+    if options.json:
+        covered: Counter[str] = Counter()
+        for result in results:
+            covered.update(result.covered)
+        say_json(
+            {
+                "failed": [r.to_dict() for r in failed],
+                "results": [r.to_dict() for r in results],
+                "covered": covered,
+                "missing": missing,
+            }
+        )
+    else:
+        for result in failed:
+            say_failure(result)
+        for line in table(results):
+            say(line)
+        if len(results) == 1:
+            say(f"trace {results[0].digest}")
+        if missing:
+            say(f"never happened: {', '.join(missing)}")
+    return 1 if failed or missing else 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a plan from a file."""
+    try:
+        plan = Plan.load(options.plan)
+    except PlanError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    seeds = range(options.seed, options.seed + options.seeds)
+    results = on_all_cores(partial(run_plan, plan), seeds, options.jobs or 1)
+    return finish(results, options, missing=[])
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Write the plan of a seed."""
+    sys.stdout.write(plan_of(options.seed, options.minutes)[0].to_json())
+    return 0
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0.2 <= value <= 24 * 60:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0.2 and 1440")
+    return value

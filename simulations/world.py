@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gossip.serf.asking import Collector
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
     from gossip.wire.keyring import Keyring
@@ -38,7 +39,7 @@ __all__ = ["Asked", "NotReachedError", "World"]
 
 START = 1000.0
 MAX_BACKLOG = 256
-"""Packets that the kernel keeps for a process that does not read; further ones are lost."""
+"""Packets that a kernel keeps for a process that does not read; further ones are lost."""
 
 
 class NotReachedError(AssertionError):
@@ -102,6 +103,7 @@ class World:
         """Where somebody lives or has lived; packets from elsewhere come from strangers."""
         self.trace = trace
         self.watch = watch
+        self.max_backlog = MAX_BACKLOG
         self.packets_sent = 0
         self.bytes_sent = 0
         self.streams_opened = 0
@@ -124,6 +126,7 @@ class World:
         keyring: Keyring | None = None,
         admit: Callable[..., str | None] | None = None,
         disk: Disk | None = None,
+        snapshot: Snapshot | None = None,
         **settings: Any,
     ) -> Host:
         """Start a node on a machine of its own.
@@ -136,13 +139,15 @@ class World:
             keyring: its keys; each node needs a keyring of its own.
             admit: who may be a member.
             disk: keeps its snapshot, and has that of an earlier process.
+            snapshot: of an earlier process, where the caller plays the disk.
             settings: on top of the world's.
         """
         ip = ip or self.new_address()
         self._lives[name] += 1
         life = self._lives[name]
         rng = random.Random(f"{self.seed} {name} {life}")
-        snapshot = disk.open() if disk is not None else None
+        if disk is not None:
+            snapshot = disk.open()
         node = Node(
             self.profile(name, **(self.settings | settings)),
             parse_ip(ip),
@@ -501,7 +506,7 @@ class World:
         if target is None or not target.running:
             return
         if target.backlog or target.slowness or target.paused_until > self.now:
-            if len(target.backlog) >= MAX_BACKLOG:
+            if len(target.backlog) >= self.max_backlog:
                 self.covered["packets_overflowed"] += 1
                 return
             self.give(target, self._read, target, data, source.address, depth)

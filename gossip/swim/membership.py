@@ -367,7 +367,8 @@ class Membership:
         """Somebody is accused of not answering."""
         record = self._accused(suspect)
         if record is None:
-            self._remind(suspect, source)
+            if suspect.incarnation < self.own.incarnation:  # it has missed our refutation
+                self._answer(suspect, source)
             return
         if suspect.node in self._suspicions:
             if self._suspicions.confirm(suspect.node, suspect.sender, now):
@@ -377,6 +378,7 @@ class Membership:
             return
         if record is self.own:
             self._refute(suspect.incarnation, now)
+            self._answer(suspect, source)
             return
         record.incarnation = suspect.incarnation
         self.table.set_status(record, Status.SUSPECT, now)
@@ -478,11 +480,13 @@ class Membership:
             if len(self.dissemination):
                 self.dissemination.wake(now)
 
-    def _remind(self, suspect: Suspect, source: Address | None) -> None:
-        """An accuser that tells us itself, but of the past, has missed our refutation."""
+    def _answer(self, suspect: Suspect, source: Address | None) -> None:
+        """Tell an accuser that accuses us to our face that we are alive.
+
+        What is told to all may miss it: whoever was cut off for long is dead to all, and no target.
+        """
         own = self.own
-        stale = suspect.node == own.info.name and suspect.incarnation < own.incarnation
-        if stale and source is not None and not self.leaving:
+        if suspect.node == own.info.name and source is not None and not self.leaving:
             accuser = self.member_at(suspect.sender, source)
             if accuser is not None:
                 crc = accuser.info.protocol_max >= 5

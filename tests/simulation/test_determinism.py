@@ -23,7 +23,7 @@ def digest(seed: int) -> str:
     ring = Keyring([b"0123456789abcdef"])
     hosts = pool.joined(9, keyring=ring)
     dice = random.Random(seed)
-    pool.loss = 0.1
+    pool.lose(0.1)
     for _ in range(20):
         host = dice.choice(pool.running())
         match dice.randrange(6):
@@ -40,10 +40,10 @@ def digest(seed: int) -> str:
                 host.node.force_leave(dice.choice(hosts).name, pool.now)
                 pool.drain(host)
         pool.run(dice.random() * 3)
-    pool.loss = 0.0
+    pool.lose(0.0)
     pool.run(20)
     digest = sha256()
-    for entry in pool.trace:
+    for entry in pool.packets:
         digest.update(repr(entry).encode())
     for host in hosts:
         digest.update(repr(host.events).encode())

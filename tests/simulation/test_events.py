@@ -47,7 +47,7 @@ def test_l4_g15_all_events_reach_all_of_thirty_nodes(loss: float) -> None:
     pool, hosts = quiet_pool(30, 2)
     dice = random.Random(2)
 
-    pool.loss = loss
+    pool.lose(loss)
     for number in range(40):
         pool.fire(dice.choice(hosts), "deploy", b"%d" % number)
         pool.run(dice.random() * 0.3)
@@ -64,10 +64,10 @@ def test_an_event_costs_no_more_packets_than_memberlist_would_send(size: int) ->
 
     for turn in range(5):
         payload = b"payload-%d" % turn
-        before = len(pool.trace)
+        before = len(pool.packets)
         pool.fire(hosts[turn], "deploy", payload)
         pool.run(3)
-        copies = sum(payload in data for _, _, _, data in pool.trace[before:])
+        copies = sum(payload in data for _, _, _, data in pool.packets[before:])
         assert copies <= budget
 
 

@@ -9,63 +9,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from agent.coordinates import datacenter_coordinates
-from agent.events import (
-    EVENT_PREFIX,
-    REMOTE_EXEC,
-    VERSION,
-    EventBuffer,
-    EventError,
-    UserEvent,
-    check_size,
-    decode_event,
-    encode_event,
-    is_for_us,
-    new_event,
-)
+from agent.errors import BusyError
+from agent.events import EventBuffer, UserEvent, new_event
 from agent.forward.forwarder import Forwarder
 from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
 from agent.pool import Pool
+from agent.seeds import SeedSettings
 from agent.servers import Servers, server_of
+from agent.user_events import UserEvents
 from agent.wan import WanPool
-from gossip.errors import ConfigError, GossipError, LimitError, WireError
+from gossip.errors import GossipError
 from gossip.events import Member, NameConflictLost, QueryReceived
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from agent.config import AgentConfig
     from agent.coordinates import DatacenterCoordinates
+    from agent.reload import Reloader
     from agent.servers import Server
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
-__all__ = ["Agent", "BusyError", "Description"]
+__all__ = ["Agent", "Description"]
 
 log = logging.getLogger(__name__)
 
-INTERNAL_PREFIX = "consul:"
-NEW_LEADER = "consul:new-leader"
-RELOADABLE = frozenset({"http_config", "log_level", "retry_join", "retry_join_wan", "tags"})
-"""Settings that change while the agent runs; the others need a restart."""
-MAX_FIRING = 256
-"""Events that may wait for their turn; clients beyond are told to come back later."""
-
 MAX_ASKING = 64
 """Queries of clients that wait for replies at the same time; a pool can have 256 open."""
-
-
-class BusyError(GossipError):
-    """More is asked for than the pool can take; nothing was done, try again in a moment."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -127,7 +108,7 @@ class Agent:
         self.events = EventBuffer()
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
-        self.reloader: Callable[[], Awaitable[None]] | None = None
+        self.reloader: Reloader | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -136,10 +117,7 @@ class Agent:
             node_id=node_id,
             snapshot=config.snapshot_path("local"),
             keyring_file=config.keyring_path("local"),
-            start_join=config.start_join,
-            retry_join=config.retry_join,
-            retry_interval=config.retry_interval,
-            retry_max=config.retry_max,
+            seeds=SeedSettings.of(config),
             give_up=self._give_up,
         )
         self.cluster = self.lan.cluster
@@ -159,7 +137,7 @@ class Agent:
             is_server=config.server,
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
-        self._firing = 0
+        self._user_events = UserEvents(self.cluster, self.events, config.node_name)
         self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
@@ -176,7 +154,7 @@ class Agent:
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
-            await self._announce()
+            await self.announce(self.config)
         self._tasks.spawn(self._follow_events())
 
     async def join_configured(self) -> None:
@@ -188,45 +166,20 @@ class Agent:
         for pool in self._pools:
             await pool.join_configured()
 
-    async def apply(self, config: AgentConfig) -> list[str]:
-        """Take over what may change while the agent runs.
-
-        Args:
-            config: what the configuration says now.
-
-        Returns:
-            Keys that changed and need a restart; they stay as they were.
-
-        Raises:
-            ConfigError: the tags do not fit; nothing was changed.
-        """
-        old = self.config
-        changed = [
-            f.name for f in fields(config) if getattr(config, f.name) != getattr(old, f.name)
-        ]
-        taken = {name: getattr(config, name) for name in changed if name in RELOADABLE}
-        self.config = old.replace(**taken)
-        try:
-            if "tags" in taken:
-                await self._announce()
-        except ConfigError:
-            self.config = old
-            raise
-        if "retry_join" in taken:
-            self.lan.retry_join(config.retry_join)
-        if "retry_join_wan" in taken and self.wan is not None:
-            self.wan.retry_join(config.retry_join_wan)
-        return [name for name in changed if name not in RELOADABLE]
-
-    async def reload(self) -> None:
-        """Read the configuration again and take over what may change.
+    async def reload(self) -> list[str]:
+        """Read the configuration again; see `Reloader.reload`.
 
         Raises:
             GossipError: it has mistakes, and nothing was changed; or there is none to read.
         """
         if self.reloader is None:
             raise GossipError("there is no configuration to read again")
-        await self.reloader()
+        return await self.reloader.reload()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether `leave` has been called."""
+        return self._leaving is not None
 
     async def leave(self) -> None:
         """Leave gracefully, then finish with exit code 0. Goes on when the caller is cancelled.
@@ -261,11 +214,15 @@ class Agent:
     def _lan_rule(self, member: Member) -> str | None:
         return lan_problem(member, self.config.datacenter, strict=self.config.strict_merge)
 
-    async def _announce(self) -> None:
-        """Tell the pools the ports that are known only now that they are open."""
+    async def announce(self, config: AgentConfig) -> None:
+        """Tell the pools the tags of a configuration, with the ports that are open.
+
+        Raises:
+            ConfigError: they do not fit; nothing was told, as the LAN pool is first and gets the most.
+        """
         for pool in self._pools:
             wan_port = max(self.wan_port, 0) if pool is self.lan else 0
-            tags = self.config.member_tags(
+            tags = config.member_tags(
                 self.node_id, wan_port=wan_port, server_port=self._server_port
             )
             await pool.cluster.set_tags(tags)
@@ -373,7 +330,7 @@ class Agent:
             ConfigError: the tags are too long with it.
         """
         self._server_port = port
-        await self._announce()
+        await self.announce(self.config)
 
     def datacenter_coordinates(self) -> list[DatacenterCoordinates]:
         """The coordinates of the servers of each datacenter that is known."""
@@ -401,32 +358,17 @@ class Agent:
             tag: filter on the tags of the same services.
 
         Raises:
-            EventError: a filter or the name is not usable.
-            LimitError: it is too large; nothing was sent.
-            BusyError: too many events wait for their turn.
+            GossipError: nothing was sent; see `UserEvents.fire`.
         """
         event = new_event(name, payload, node=node, service=service, tag=tag)
-        body = encode_event(event)
-        limit = self.cluster.config.user_event_size_limit
-        check_size(event, body, limit)
-        if self._firing >= MAX_FIRING:
-            raise BusyError("too many events wait to be sent")
-        self._firing += 1
-        try:
-            await self.cluster.fire(EVENT_PREFIX + event.name, body, coalesce=False)
-        except LimitError:
-            raise LimitError(
-                f"user event exceeds configured limit of {limit} bytes after encoding"
-            ) from None
-        finally:
-            self._firing -= 1
+        await self._user_events.fire(event)
         return event
 
     async def _follow_events(self) -> None:
         async for event in self.cluster.subscribe():
             match event:
                 case SerfEvent():
-                    self._receive_event(event)
+                    self._user_events.receive(event)
                 case QueryReceived():
                     pass  # whoever registered a handler for it answers
                 case NameConflictLost():
@@ -434,29 +376,6 @@ class Agent:
                     self._finish(1)
                 case _:
                     self.lan.log_change(event)
-
-    def _receive_event(self, received: SerfEvent) -> None:
-        """Keep an event of the gossip layer if it is Consul's and meant for us."""
-        name = received.name
-        if not name.startswith(INTERNAL_PREFIX):
-            return  # Serf's own; Consul's API has no place for it
-        if not name.startswith(EVENT_PREFIX):
-            if name != NEW_LEADER:
-                log.warning("unknown internal event name=%s", Value(name))
-            return
-        try:
-            event = decode_event(received.payload, received.ltime)
-            if event.version > VERSION:
-                log.warning(
-                    "event of a newer version, which may mean more version=%d", event.version
-                )
-            wanted = event.name != REMOTE_EXEC and is_for_us(event, self.config.node_name)
-        except (WireError, EventError) as error:
-            log.warning("event dropped name=%s error=%s", Value(name), Value(error))
-            return
-        if wanted:
-            log.debug("event name=%s id=%s", Value(event.name), event.id)
-            self.events.append(event)
 
     # All of it
 

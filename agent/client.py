@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_ADDRESS", "ApiError", "Client", "Response", "segment"]
 
-DEFAULT_ADDRESS = "127.0.0.1:8500"
+DEFAULT_PORT = 8500
+DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 DEFAULT_TIMEOUT = 75.0  # seconds; a join may try several dead addresses for 10 s each
 CONNECT_TIMEOUT = 10.0
 MAX_BODY = 64 * 1024 * 1024  # bytes; 10,000 members take about 8 MiB
@@ -90,7 +91,8 @@ class Client:
     """Requests to one agent.
 
     Args:
-        address: ``host:port``, ``http://host:port`` or ``unix:///path``.
+        address: ``host:port``, ``http://host:port`` or ``unix:///path``; IPv6 in brackets or, without a
+            port, bare, and a link-local one with its zone.
         token: sent as ``X-Consul-Token`` unless empty.
 
     Raises:
@@ -104,6 +106,8 @@ class Client:
         self._host, self._port, self._path = _parse_address(address or DEFAULT_ADDRESS)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.address = f"unix://{self._path}" if self._path else f"http://{host}:{self._port}"
+        if "%" in self._host:  # a zone is ours alone, the agent does not know it
+            self._headers["Host"] = f"[{self._host.partition('%')[0]}]:{self._port}"
 
     def get(
         self,
@@ -242,17 +246,32 @@ def _parse_address(text: str) -> tuple[str, int, str]:
         return "localhost", 0, path
     if text.startswith("https://"):
         raise ApiError(f'address "{text}": TLS is not supported')
+    if _is_ipv6(text):  # without brackets all of it is the address
+        return text, DEFAULT_PORT, ""
     url = text if "://" in text else f"http://{text}"
-    default = 80 if "://" in text else 8500
+    default = 80 if "://" in text else DEFAULT_PORT
     try:
-        if text.count(":") > 1 and "[" not in text and "://" not in text:
-            return text, default, ""  # a bare IPv6 address
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port, parts = None, None, urlsplit("")
+    if host and "[" in parts.netloc:
+        host = host.replace("%25", "%", 1)  # as a URL writes the sign before a zone
+        behind = parts.netloc.rpartition("]")[2]
+        host = host if _is_ipv6(host) and behind[:1] in {"", ":"} else None
     if parts.scheme != "http" or not host or parts.path.strip("/") or parts.query:
         raise ApiError(f'address "{text}" is not host:port, http://host:port or unix:///path')
     if parts.username is not None:
         raise ApiError("an address with user name and password is not supported")
     return host, default if port is None else port, ""
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether this is an IPv6 address, perhaps with a zone."""
+    # Not by `ipaddress`, which costs 3 ms at the start.
+    address, percent, zone = text.partition("%")
+    try:
+        socket.inet_pton(socket.AF_INET6, address)
+    except (OSError, UnicodeError):
+        return False
+    return bool(zone) if percent else True

@@ -1,38 +1,32 @@
-"""The configuration of an agent: what flags and files say, checked as a whole.
+"""The configuration of an agent: all settings, checked as a whole.
 
-`parse` reads a command line and the files it names into an `AgentConfig`, whose attributes are named
-after Consul's configuration keys. Every mistake is reported, with the flag or the file and key it came
-from. `AgentConfig.gossip_config` turns the result into the settings of the LAN pool, with the member
-tags by which Consul 1.8 recognises the agents of its datacenter; `AgentConfig.wan_gossip_config` makes
-those of the WAN pool.
+The attributes of `AgentConfig` are named after Consul's configuration keys; `agent.config_parse` makes one
+from flags and files. `AgentConfig.gossip_config` turns it into the settings of the LAN pool, with the member
+tags by which Consul 1.8 recognises the agents of its datacenter; `AgentConfig.wan_gossip_config` makes those
+of the WAN pool.
 """
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.addresses import decode_rpc_addr
 from agent.config_rules import (
-    MISSING_DATA_DIR,
     decode_key,
-    decode_rpc_addr,
     find_problems,
     find_warnings,
 )
-from agent.flags import FORMAT, Flag, parse_flags
 from agent.servers import FORWARD_TAG, FORWARD_VERSION
-from agent.settings import CONFIG_FLAGS, SETTINGS, Layers, config_files
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import Config
 from gossip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "AGENT_FLAGS",
     "Addresses",
     "AgentConfig",
     "AgentConfigError",
@@ -41,16 +35,7 @@ __all__ = [
     "Limits",
     "Ports",
     "decode_key",
-    "parse",
 ]
-
-
-AGENT_FLAGS: tuple[Flag, ...] = (
-    *CONFIG_FLAGS,
-    *(setting.as_flag() for setting in SETTINGS.values() if setting.flag),
-    FORMAT,
-)
-"""Every flag of ``gossip agent``."""
 
 
 class AgentConfigError(ConfigError):
@@ -228,7 +213,7 @@ class AgentConfig:
     http_config: HttpConfig = field(default_factory=HttpConfig)
     limits: Limits = field(default_factory=Limits)
     rpc_addr: str = ""
-    """Where Serf's RPC listens: ``IP:port`` or ``unix:///path``; empty is nowhere."""
+    """Where Serf's RPC listens: ``IP:port``, ``[IPv6]:port`` or ``unix:///path``; empty is nowhere."""
     rpc_auth: str = field(default="", repr=False)
     """Key that clients of Serf's RPC have to know; empty asks for none."""
     acl_token: str = field(default="", repr=False)
@@ -394,96 +379,3 @@ class AgentConfig:
                 by `encrypt` alone.
         """
         return list(find_warnings(self, bool(self.encrypt) if encrypted is None else encrypted))
-
-
-def parse(argv: Sequence[str]) -> AgentConfig:
-    """Read the flags of ``gossip agent`` and the files they name.
-
-    Raises:
-        AgentConfigError: with every mistake in flags and files.
-    """
-    errors: list[str] = []
-    parsed = parse_flags(AGENT_FLAGS, argv)
-    errors += parsed.errors
-    if parsed.args:
-        errors.append(f"unexpected arguments: {' '.join(parsed.args)}")
-    layers = Layers()
-    for path in _files(parsed.given, errors):
-        layers.add_file(path)
-    layers.add_flags(parsed.values)
-    errors += layers.errors
-    try:
-        config = _build(layers.values)
-    except AgentConfigError as error:
-        # A value that could not be read is missing now; that is no second mistake.
-        problems = [p for p in error.problems if not (errors and p == MISSING_DATA_DIR)]
-        errors += [f"{_origin(layers, key)}: {text}" for key, text in problems]
-    if errors:
-        raise AgentConfigError(errors)
-    return config
-
-
-def _files(given: Sequence[tuple[str, Any]], errors: list[str]) -> Iterator[Path]:
-    """The files that flags name, directories unfolded, in the order of the command line."""
-    for flag, name in given:
-        if flag == "config-file":
-            yield Path(name)
-        elif flag == "config-dir":
-            try:
-                yield from config_files(Path(name))
-            except OSError as error:
-                errors.append(f"flag -config-dir: {name}: {error.strerror or error}")
-
-
-def _origin(layers: Layers, key: str) -> str:
-    return layers.origins.get(key) or f"key {key}"
-
-
-def _build(given: Mapping[str, Any]) -> AgentConfig:
-    """An `AgentConfig` from dotted keys, over the defaults of the role that they choose."""
-    dev = bool(given.get("dev", False))
-    server = bool(given.get("server", dev))
-    values: dict[str, Any] = {
-        "node_name": socket.gethostname(),
-        "server": server,
-        "leave_on_terminate": not server,
-        "skip_leave_on_interrupt": server,
-    }
-    if server:
-        values["ports.serf_wan"] = 8302
-    if dev:
-        values |= {
-            "bind_addr": "127.0.0.1",
-            "log_level": "DEBUG",
-            "enable_debug": True,
-            "disable_keyring_file": True,
-        }
-        for pool in ("gossip_lan", "gossip_wan"):
-            values |= {
-                f"{pool}.probe_interval": 0.1,
-                f"{pool}.probe_timeout": 0.1,
-                f"{pool}.gossip_interval": 0.1,
-                f"{pool}.gossip_nodes": 3,
-                f"{pool}.suspicion_mult": 3,
-            }
-    values |= given
-    if dev:
-        values["data_dir"] = ""
-    if not values["node_name"]:
-        values["node_name"] = socket.gethostname()
-    nested: dict[str, Any] = {
-        "addresses": Addresses(),
-        "ports": Ports(),
-        "gossip_lan": GossipTuning(),
-        "gossip_wan": WAN_TUNING,
-        "http_config": HttpConfig(),
-        "limits": Limits(),
-    }
-    top = {key: value for key, value in values.items() if "." not in key}
-    for block, defaults in nested.items():
-        prefix = f"{block}."
-        top[block] = replace(
-            defaults,
-            **{k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)},
-        )
-    return AgentConfig(**top)

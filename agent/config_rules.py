@@ -15,18 +15,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.addresses import UNIX, bind_problem, decode_rpc_addr, ip_problem
 from agent.durations import format_duration
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
 from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
 from gossip.serf.tags import encode_own_tags
+from gossip.wire.address import parse_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from agent.config import AgentConfig
 
-__all__ = ["decode_key", "decode_rpc_addr", "find_problems", "find_warnings"]
+__all__ = ["decode_key", "find_problems", "find_warnings"]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
@@ -76,21 +78,6 @@ def decode_key(text: str) -> bytes:
     if len(key) not in KEY_SIZES:
         raise ConfigError(f"the key has {len(key)} bytes, not 16, 24 or 32")
     return key
-
-
-def decode_rpc_addr(text: str) -> tuple[str, int] | Path:
-    """An IP address and a port, or the path of a socket, from their text.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if text.startswith("unix://") and text != "unix://":
-        return Path(text.removeprefix("unix://"))
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if _is_ip(host) and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536:
-        return host, int(port)
-    raise ConfigError(f'"{text}" is not IP:port or unix:///path')
 
 
 def find_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -156,24 +143,32 @@ def _tag_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 
 
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
-    if not _is_ip(config.bind_addr):
-        yield "bind_addr", f'"{config.bind_addr}" is not an IP address'
-    for key in ("advertise_addr", "advertise_addr_wan"):
+    if problem := bind_problem(config.bind_addr, "ports.serf_lan"):
+        yield "bind_addr", problem
+    for key, port_key in (
+        ("advertise_addr", "ports.serf_lan"),
+        ("advertise_addr_wan", "ports.serf_wan"),
+    ):
         if not (text := getattr(config, key)):
             continue
-        if not _is_ip(text):
-            yield key, f'"{text}" is not an IP address'
+        if problem := ip_problem(text, port_key):
+            yield key, problem
         elif (ip := ipaddress.ip_address(text)).is_unspecified or ip.is_multicast:
             yield key, f'"{text}" is not an address of one host'
+
+
+def _http_address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if not config.client_addr.split():
+        yield "client_addr", "is empty"
     for key, text in (
         ("client_addr", config.client_addr),
         ("addresses.http", config.addresses.http),
     ):
-        if key == "client_addr" and not text.split():
-            yield key, "is empty"
         for word in text.split():
-            if not (_is_ip(word) or (word.startswith("unix://") and word != "unix://")):
-                yield key, f'"{word}" is not an IP address or unix:///path'
+            if word.startswith(UNIX) and word != UNIX:
+                continue
+            if problem := bind_problem(word, "ports.http", f"an IP address or {UNIX}/path"):
+                yield key, problem
 
 
 def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -185,7 +180,7 @@ def _port_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     shares_an_address = any(
         bind == config.bind_addr or bind in _UNSPECIFIED or config.bind_addr in _UNSPECIFIED
         for bind in config.http_binds
-        if not bind.startswith("unix://")
+        if not bind.startswith(UNIX)
     )
     ports = config.ports
     gossip = {"ports.serf_lan": ports.serf_lan}
@@ -223,14 +218,24 @@ def _role_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 def _join_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     for pool in ("", "_wan"):
         for key in (f"start_join{pool}", f"retry_join{pool}"):
-            if any(not address.strip() for address in getattr(config, key)):
-                yield key, "an address is empty"
+            yield from ((key, problem) for problem in _seed_problems(getattr(config, key)))
             if pool and getattr(config, key) and not config.runs_wan:
                 yield key, "needs a WAN pool: server, and ports.serf_wan not -1"
         if (interval := getattr(config, f"retry_interval{pool}")) <= 0:
             yield f"retry_interval{pool}", f"{format_duration(interval)} is not above 0s"
         if (maximum := getattr(config, f"retry_max{pool}")) < 0:
             yield f"retry_max{pool}", f"{maximum} is below 0"
+
+
+def _seed_problems(seeds: Iterable[str]) -> Iterator[str]:
+    for seed in seeds:
+        if not seed.strip():
+            yield "an address is empty"
+            continue
+        try:
+            parse_seed(seed, default_port=1)
+        except ConfigError as error:  # it would not answer however often it is tried
+            yield str(error)
 
 
 def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -297,6 +302,7 @@ def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noq
             "gossip is not encrypted and may be reachable from outside: "
             "set encrypt on every member (`gossip keygen` makes a key)"
         )
+    yield from _family_warnings(config)
     for key in ("encrypt_verify_incoming", "encrypt_verify_outgoing"):
         if not getattr(config, key):
             yield f"{key} is off: plain text is accepted or sent; turn it on when all members have the key"
@@ -311,10 +317,19 @@ def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noq
         yield "this agent announces a server and has no Raft: do not put it among Consul servers"
 
 
+def _family_warnings(config: AgentConfig) -> Iterator[str]:
+    """Members send to what is advertised, and only a translator could bring it to the other family."""
+    bind = config.bind_addr
+    for key in ("advertise_addr", "advertise_addr_wan"):
+        if (ip := getattr(config, key)) and bind != "::" and (":" in bind) != (":" in ip):
+            yield f"{key} {ip} is not of the family of bind_addr {bind}: :: takes both"
+
+
 _RULES = (
     _tag_problems,
     _identity_problems,
     _address_problems,
+    _http_address_problems,
     _port_problems,
     _role_problems,
     _join_problems,
@@ -331,10 +346,3 @@ def _is_exposed(bind: tuple[str, int] | Path) -> bool:
 def _stays_private(text: str) -> bool:
     ip = ipaddress.ip_address(text)
     return ip.is_private and not ip.is_unspecified
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        return not getattr(ipaddress.ip_address(text), "scope_id", None)
-    except ValueError:
-        return False

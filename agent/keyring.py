@@ -1,46 +1,143 @@
-"""Key operations on the pools of an agent, and their errors in Consul's words."""
+r"""Key operations on every pool that an agent can reach, and their errors in Consul's words.
+
+    WAN pool --then--> LAN pool of our datacenter, by key queries
+                  \--> LAN pool of each other datacenter, by one of its servers
+
+The WAN pool comes first, as in Consul. What is asked of another datacenter travels by `agent.forward`,
+sealed with the gossip key of the WAN pool or not at all: keys do not leave a datacenter in the clear.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from gossip.errors import GossipError
+from gossip.errors import GossipError, WireError, listed
+from gossip.events import MemberStatus
+from gossip.keys import key_counts
+from gossip.wire.keyring import encode_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.agent import Agent
-    from gossip.keys import KeyManager, KeyResult
+    from agent.pool import Pool
+    from gossip.keys import KeyOperation, KeyResult
 
-__all__ = ["KeyOperation", "PoolKeys", "error_text", "operate"]
+__all__ = ["KEYRING_PATH", "METHODS", "PoolKeys", "error_text", "operate"]
 
-KeyOperation: TypeAlias = Literal["list", "install", "use", "remove"]
+KEYRING_PATH = "/v1/operator/keyring"
+METHODS: Mapping[KeyOperation, str] = {
+    "list": "GET",
+    "install": "POST",
+    "use": "PUT",
+    "remove": "DELETE",
+}
+ACROSS_TIMEOUT = 30.0
+"""Seconds for another datacenter; a query in a pool of ten thousand takes 16 at the most."""
+ACROSS_TOGETHER = 16
+"""Other datacenters that are asked at the same time."""
+NOT_OURS = (
+    "its servers are genuine Consul servers, which take this from one another only: ask one of them"
+)
 
 
 @dataclass(slots=True, frozen=True)
 class PoolKeys:
-    """What the members of one pool answered.
+    """What the members of one pool answered, as Consul's servers tell it one another.
 
     Attributes:
+        datacenter: whose LAN pool it is; ours for the WAN pool.
         wan: it is the WAN pool.
-        datacenter: ours.
-        result: their answers.
+        messages: text by member: why it refused, or what it adds to its answer.
+        keys: of a list, how many members have each key (base64).
+        primary_keys: of a list, how many members encrypt with each key.
+        num_nodes: members that were alive when they were asked.
+        error: Serf's summary of what went wrong; empty when every member answered and did it.
+        failed: members that failed, and may come back with the keys that they had.
     """
 
-    wan: bool
     datacenter: str
-    result: KeyResult
+    wan: bool = False
+    messages: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, int] = field(default_factory=dict, repr=False)
+    primary_keys: Mapping[str, int] = field(default_factory=dict, repr=False)
+    num_nodes: int = 0
+    error: str = ""
+    failed: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls, result: KeyResult, datacenter: str, *, wan: bool = False, failed: Sequence[str] = ()
+    ) -> PoolKeys:
+        """What the members of a pool answered to a query of ours."""
+        return cls(
+            datacenter,
+            wan=wan,
+            # Consul leaves it to the operator to find out who did not answer.
+            messages=result.messages | dict.fromkeys(result.missing, "no answer"),
+            keys=result.keys,
+            primary_keys=result.primary_keys,
+            num_nodes=result.num_nodes,
+            error=result.summary,
+            failed=failed,
+        )
 
     @property
-    def error(self) -> str:
-        """Serf's summary of what went wrong; empty when every member answered and did it."""
-        result = self.result
-        if result.num_errors:
-            return f"{result.num_errors}/{result.num_nodes} nodes reported failure"
-        if result.missing:
-            return f"{result.num_responses}/{result.num_nodes} nodes reported success"
-        return ""
+    def name(self) -> str:
+        """What the pool is called in errors."""
+        return "WAN" if self.wan else f"{self.datacenter} (LAN)"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that Consul shows; ``FailedNodes``, where there are any, is ours."""
+        shown = {
+            "WAN": self.wan,
+            "Datacenter": self.datacenter,
+            "Segment": "",
+            "Messages": self.messages,
+            "Keys": self.keys,
+            "PrimaryKeys": self.primary_keys,
+            "NumNodes": self.num_nodes,
+            "Error": self.error,
+            "FailedNodes": self.failed,
+        }
+        for name in ("Messages", "Error", "FailedNodes"):
+            if not shown[name]:
+                del shown[name]
+        return shown
+
+    @classmethod
+    def from_json(cls, datacenter: str, value: object) -> PoolKeys:
+        """The LAN pool of another datacenter, as one of its servers shows it.
+
+        Raises:
+            WireError: it is something else.
+        """
+        shown = value if isinstance(value, dict) else {}
+        nodes, error = shown.get("NumNodes"), shown.get("Error", "")
+        failed, messages = shown.get("FailedNodes", []), shown.get("Messages", {})
+        if (
+            type(nodes) is not int
+            or not all(isinstance(shown.get(name), dict) for name in ("Keys", "PrimaryKeys"))
+            or not isinstance(error, str)
+            or not (isinstance(failed, list) and all(isinstance(node, str) for node in failed))
+            or not (
+                isinstance(messages, dict) and all(isinstance(m, str) for m in messages.values())
+            )
+        ):
+            raise WireError("the answer is no keyring", layer="forward")
+        keys, primary_keys = (key_counts(shown[name]) for name in ("Keys", "PrimaryKeys"))
+        return cls(
+            datacenter,
+            messages=messages,
+            keys=keys,
+            primary_keys=primary_keys,
+            num_nodes=nodes,
+            error=error,
+            failed=failed,
+        )
 
 
 async def operate(
@@ -51,14 +148,18 @@ async def operate(
     relay_factor: int = 0,
     local_only: bool = False,
 ) -> list[PoolKeys]:
-    """Have every member of our pools change or list its keys: the WAN pool, then the LAN pool.
+    """Have every member of all pools change or list its keys.
 
     Args:
         agent: a server.
         operation: what they do.
         key: with which key; nothing for a list.
         relay_factor: each answer comes through so many other members too.
-        local_only: leave the WAN pool out.
+        local_only: the LAN pool of our own datacenter alone.
+
+    Returns:
+        The WAN pool, our LAN pool, and those of the other datacenters by name. What went wrong in one
+        of them is its `error`, and the others have done it nevertheless.
 
     Raises:
         GossipError: it is no server.
@@ -66,45 +167,69 @@ async def operate(
     """
     if not agent.config.server:
         raise GossipError("keyring operations must run against a server node")
-    pools = [] if agent.wan is None or local_only else [agent.wan]
-    return [
-        PoolKeys(
-            wan=pool is agent.wan,
-            datacenter=agent.config.datacenter,
-            result=await _ask(pool.cluster.keys, operation, key, relay_factor),
+    asked = _Asked(operation, key, relay_factor)
+    own, *others = agent.datacenters()
+    if local_only:
+        return [await _ask_pool(agent.lan, own, asked)]
+    wan = [await _ask_pool(agent.wan, own, asked, wan=True)] if agent.wan else []
+    limit = asyncio.Semaphore(ACROSS_TOGETHER)
+
+    async def across(datacenter: str) -> PoolKeys:
+        async with limit:
+            return await _ask_across(agent, datacenter, asked)
+
+    lans = await asyncio.gather(_ask_pool(agent.lan, own, asked), *map(across, others))
+    return [*wan, *lans]
+
+
+@dataclass(slots=True, frozen=True)
+class _Asked:
+    """What is asked of every pool."""
+
+    operation: KeyOperation
+    key: bytes = field(repr=False)
+    relay_factor: int
+
+
+async def _ask_pool(pool: Pool, datacenter: str, asked: _Asked, *, wan: bool = False) -> PoolKeys:
+    """Have the members of a pool that we are in do it."""
+    result = await pool.cluster.keys.operate(
+        asked.operation, asked.key, relay_factor=asked.relay_factor
+    )
+    failed = [m.name for m in pool.cluster.members() if m.status is MemberStatus.FAILED]
+    return PoolKeys.of(result, datacenter, wan=wan, failed=sorted(failed))
+
+
+async def _ask_across(agent: Agent, datacenter: str, asked: _Asked) -> PoolKeys:
+    """Have a server of another datacenter do it there; whatever is wrong is the `error`."""
+    servers = agent.servers.of(datacenter)
+    try:
+        if servers and not any(server.ours for server in servers):
+            raise GossipError(NOT_OURS)
+        answer = await agent.forwarder.request(
+            datacenter,
+            METHODS[asked.operation],
+            f"{KEYRING_PATH}?relay-factor={asked.relay_factor}",
+            json.dumps({"Key": encode_key(asked.key)}).encode() if asked.key else b"",
+            deadline=asyncio.get_running_loop().time() + ACROSS_TIMEOUT,
+            secret=True,
         )
-        for pool in (*pools, agent.lan)
-    ]
-
-
-async def _ask(
-    keys: KeyManager, operation: KeyOperation, key: bytes, relay_factor: int
-) -> KeyResult:
-    match operation:
-        case "list":
-            return await keys.list(relay_factor=relay_factor)
-        case "install":
-            return await keys.install(key, relay_factor=relay_factor)
-        case "use":
-            return await keys.use(key, relay_factor=relay_factor)
-        case "remove":
-            return await keys.remove(key, relay_factor=relay_factor)
+        if answer.status != 200:
+            raise GossipError(answer.body.decode("utf-8", "replace"))
+        try:
+            (shown,) = json.loads(answer.body)
+        except (ValueError, TypeError, RecursionError):
+            raise WireError("the answer is no list of one", layer="forward") from None
+        return PoolKeys.from_json(datacenter, shown)
+    except GossipError as error:
+        return PoolKeys(datacenter, error=str(error))
 
 
 def error_text(answers: Sequence[PoolKeys]) -> str:
-    """The errors of all pools as Consul lists them, with what single members say; empty without any.
-
-    Members that did not answer are named too: Consul leaves it to the operator to find them.
-    """
+    """The errors of all pools as Consul lists them, with what single members say; empty without any."""
     lines: list[str] = []
     for answer in answers:
-        if not answer.error:
-            continue
-        pool = "WAN" if answer.wan else f"{answer.datacenter} (LAN)"
-        lines.append(f"{pool} error: {answer.error}")
-        lines += [f"{node}: {text}" for node, text in sorted(answer.result.messages.items())]
-        lines += [f"{node}: no answer" for node in answer.result.missing]
-    if not lines:
-        return ""
-    count = f"{len(lines)} error{'s' if len(lines) != 1 else ''} occurred:"
-    return "\n".join([count, *(f"\t* {line}" for line in lines), "", ""])
+        if answer.error:
+            lines.append(f"{answer.name} error: {answer.error}")
+            lines += [f"{node}: {text}" for node, text in sorted(answer.messages.items())]
+    return f"{listed(lines)}\n\n" if lines else ""

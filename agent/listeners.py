@@ -6,6 +6,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from gossip.sockets import bound_socket
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,15 +18,19 @@ SEND_BUFFER = 64 * 1024
 """Bytes that the kernel takes of what is sent; the rest stays where we see whether it is read."""
 
 
-def listen_tcp(ip: str, port: int) -> socket.socket:
-    """A socket on an address; port 0 lets the system choose.
+def listen_tcp(ip: str, port: int, *, v6_only: bool = False) -> socket.socket:
+    """A socket on an address, see `gossip.sockets.bound_socket`; port 0 lets the system choose.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: it cannot be bound; the text names the address.
     """
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.create_server((ip, port), family=family, backlog=BACKLOG)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    sock = bound_socket(socket.SOCK_STREAM, ip, port, v6_only=v6_only)
+    try:
+        sock.listen(BACKLOG)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

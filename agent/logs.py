@@ -111,9 +111,13 @@ class LogHandler(logging.Handler):
     def __init__(self, stream: IO[str] | None = None, *, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self._stream = stream if stream is not None else sys.stdout
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET)
+        self.hide(secrets)
         self._held: list[str] | None = []
         self.watched = LogStream()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Show these values nowhere from now on; what was hidden before is not."""
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET)
 
     def set_level(self, level: str) -> None:
         """Write this level and above from now on.

@@ -16,15 +16,16 @@ from agent.logs import Value
 from agent.merge import NodeIds
 from agent.seeds import Seeds
 from gossip.aio import Cluster
-from gossip.errors import GossipError
+from gossip.errors import GossipError, JoinError
 from gossip.events import Gap, MemberStatus
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
 
     from agent.coordinates import NodeCoordinate
+    from agent.seeds import SeedSettings
     from gossip.config import Config
     from gossip.events import Member, MemberEvent
 
@@ -42,11 +43,8 @@ class Pool:
         snapshot: file that remembers its members and clocks; None remembers nothing.
         keyring_file: file that keeps its keys and wins over the configured one; None keeps them in
             memory.
-        start_join: addresses joined once at start.
-        retry_join: addresses joined at start until one answers.
-        retry_interval: seconds between those attempts.
-        retry_max: how many; 0 sets no bound.
-        give_up: called when these are exhausted.
+        seeds: where to look for the pool.
+        give_up: called when that was in vain, see `SeedSettings.retry_max`.
     """
 
     def __init__(
@@ -58,10 +56,7 @@ class Pool:
         node_id: str = "",
         snapshot: Path | None = None,
         keyring_file: Path | None = None,
-        start_join: Sequence[str] = (),
-        retry_join: Sequence[str] = (),
-        retry_interval: float = 30.0,
-        retry_max: int = 0,
+        seeds: SeedSettings,
         give_up: Callable[[], None],
     ) -> None:
         self.name = name
@@ -71,19 +66,12 @@ class Pool:
             config, admit=self._admit, snapshot=snapshot, keyring_file=keyring_file
         )
         self._ids = NodeIds(config.name, node_id, self.cluster.member) if node_id else None
-        self._start_join = start_join
-        self._retry_join = retry_join
         self._give_up = give_up
-        self.seeds = Seeds(
-            self.cluster,
-            tuple(dict.fromkeys((*start_join, *retry_join))),
-            log=self.log,
-            retry_interval=retry_interval,
-            retry_max=retry_max,
-        )
+        self.seeds = Seeds(self.cluster, seeds, log=self.log)
         # Indexes go on growing across a restart, or a client would wait with one from before it.
         self._index_base = int(time.time() * 1000)
         self._joining: asyncio.Task[None] | None = None
+        self._searching = False
         self._tasks = Tasks(self.log)
 
     # Life
@@ -98,25 +86,42 @@ class Pool:
         await self.cluster.start()
 
     async def join_configured(self) -> None:
-        """Join what the configuration names: `start_join` now, `retry_join` until one answers.
+        """Join the seeds: those of `start_join` now, those of `retry_join` until one answers.
 
         From then on all of these are seeds: they are tried again when the pool is lost.
 
         Raises:
             JoinError: none of the addresses of `start_join` answers.
         """
-        if self._start_join:
-            count = await self.cluster.join(self._start_join)
+        if addresses := self.seeds.settings.start_join:
+            count = await self.cluster.join(addresses)
             self.log.info("joined at start nodes=%d", count)
-        if self._start_join or self._retry_join:
-            self._joining = self._tasks.spawn(self._stay_joined())
+        if self.seeds.addresses:
+            self._look(self._find_and_stay())
 
-    def retry_join(self, addresses: Sequence[str]) -> None:
-        """Look for other seeds from now on, besides those of `start_join`."""
-        self._retry_join = addresses
-        self.seeds.addresses = tuple(dict.fromkeys((*self._start_join, *addresses)))
-        if self._joining is None:
-            self._joining = self._tasks.spawn(self._stay_joined())
+    def follow(self, settings: SeedSettings, reconnect_timeout: float) -> None:
+        """Look for other seeds from now on, and forget failed members after another time.
+
+        New addresses are joined at once; when none of them answers that is a line in the log. Only
+        while the search at start goes on does it begin again, and may still end in giving up.
+
+        Args:
+            settings: the seeds.
+            reconnect_timeout: seconds.
+        """
+        old, self.seeds.settings = self.seeds.settings, settings
+        if reconnect_timeout != self.cluster.config.reconnect_timeout:
+            self.cluster.set_reconnect_timeout(reconnect_timeout)
+        if settings == old:
+            return
+        tried = old.addresses
+        if self._searching:
+            self._look(self._find_and_stay())
+            tried += settings.retry_join
+        elif self._joining is None and settings.addresses:
+            self._look(self.seeds.stay_joined())
+        if new := [address for address in settings.addresses if address not in tried]:
+            self._tasks.spawn(self._join_new(new))
 
     async def leave(self) -> None:
         """Leave gracefully; the sockets stay open until `stop`."""
@@ -130,12 +135,28 @@ class Pool:
         await self._tasks.cancel()
         await self.cluster.close()
 
-    async def _stay_joined(self) -> None:
+    def _look(self, work: Coroutine[object, object, None]) -> None:
+        """Look for the pool in another way than before."""
+        if self._joining is not None:
+            self._joining.cancel()
+        self._joining = self._tasks.spawn(work)
+
+    async def _find_and_stay(self) -> None:
         """Find the pool through `retry_join`, and find it again whenever it is lost."""
-        if self._retry_join and not await self.seeds.join(self._retry_join):
+        self._searching = True
+        if await self.seeds.join():
+            self._searching = False  # and not when cancelled, as another search has begun then
+            await self.seeds.stay_joined()
+        else:
             self._give_up()
-            return
-        await self.seeds.stay_joined()
+
+    async def _join_new(self, addresses: Sequence[str]) -> None:
+        try:
+            count = await self.cluster.join(addresses)
+        except JoinError as error:
+            self.log.warning("new addresses do not answer error=%s", Value(error))
+        else:
+            self.log.info("joined through new addresses nodes=%d", count)
 
     # Members
 

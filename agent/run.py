@@ -21,8 +21,10 @@ from agent.agent import Agent
 from agent.http.app import HttpServer
 from agent.logs import LogHandler, Value, quiet_loop, set_up
 from agent.node_id import ensure_node_id
+from agent.reload import Reloader
 from agent.version import REVISION, VERSION
 from gossip.errors import ConfigError, GossipError
+from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,16 +82,17 @@ class _Process:
         handler: LogHandler,
         reload: Callable[[], AgentConfig] | None,
     ) -> None:
-        self._config = config
+        self._at_start = config
         self._handler = handler
-        self._reload = reload
         self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
         self._forward: ForwardListener | None = None
         self._rpc = _rpc_server(self._agent)
         if reload is not None:
-            self._agent.reloader = self._read_again
+            self._agent.reloader = Reloader(self._agent, reload, self._follow_config)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._hangup = asyncio.Event()
+        self._tasks = Tasks(log)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -98,8 +101,10 @@ class _Process:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         try:
             await self._start()
+            self._tasks.spawn(self._follow_hangups())
             return await self._wait()
         finally:
+            await self._tasks.cancel()
             await self._http.close()
             if self._forward is not None:
                 await self._forward.close()
@@ -114,9 +119,9 @@ class _Process:
             await self._agent.start()
         except OSError as error:
             raise ConfigError(f"cannot bind the gossip address: {error}") from error
-        for warning in self._config.warnings(encrypted=self._agent.encrypted):
+        for warning in self._at_start.warnings(encrypted=self._agent.encrypted):
             log.warning("%s", warning)
-        if self._config.server and self._config.ports.server >= 0:
+        if self._at_start.server and self._at_start.ports.server >= 0:
             await self._take_forwarded()
         try:
             await self._http.start()
@@ -148,7 +153,7 @@ class _Process:
                 return self._agent.finished.result()
             log.info("caught signal=%s", number.name)
             if number is signal.SIGHUP:
-                await self._on_hangup()
+                self._hangup.set()
             elif self._leaves_on(number):
                 return await self._leave()
             else:
@@ -166,8 +171,8 @@ class _Process:
 
     def _leaves_on(self, number: signal.Signals) -> bool:
         if number is signal.SIGINT:
-            return not self._config.skip_leave_on_interrupt
-        return self._config.leave_on_terminate
+            return not self._agent.config.skip_leave_on_interrupt
+        return self._agent.config.leave_on_terminate
 
     async def _leave(self) -> int:
         """Leave; a second signal or too long a time ends it with exit code 1."""
@@ -187,26 +192,25 @@ class _Process:
             await asyncio.gather(leaving, return_exceptions=True)
         return self._agent.finished.result()
 
-    async def _on_hangup(self) -> None:
-        try:
-            await self._agent.reload()
-        except GossipError as error:
-            log.error("configuration not read again error=%s", Value(error))
+    async def _follow_hangups(self) -> None:
+        """Reload once for all hangups since the last look; other signals do not wait for that."""
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            try:
+                await self._agent.reload()
+            except GossipError as error:
+                log.error("configuration not read again error=%s", Value(error))
 
-    async def _read_again(self) -> None:
-        """Take over what can change while the agent runs.
-
-        Raises:
-            GossipError: the configuration has mistakes; nothing was changed.
-        """
-        assert self._reload is not None  # noqa: S101 - or the agent has no reloader
-        config = await asyncio.to_thread(self._reload)
-        restart = await self._agent.apply(config)
+    def _follow_config(self) -> None:
+        """Have everything around the agent follow its configuration, after a reload."""
+        config = self._agent.config
         self._handler.set_level(config.log_level)
-        self._http.apply_rules()
-        log.info("configuration read again log_level=%s", config.log_level)
-        if restart:
-            log.warning("settings that need a restart were changed keys=%s", ",".join(restart))
+        # What was read at the start may still be in use: the gossip key, or a client's token.
+        self._handler.hide((*self._at_start.secrets, *config.secrets))
+        self._http.follow_config()
+        if self._forward is not None:
+            self._forward.follow_config()
 
 
 def _rpc_server(agent: Agent) -> RpcServer | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from agent.logs import Value
@@ -25,12 +26,11 @@ from gossip.resolve import resolve
 from gossip.wire.address import plain_ip
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from agent.config import AgentConfig
     from gossip.aio import Cluster
     from gossip.wire.address import Address
 
-__all__ = ["Seeds"]
+__all__ = ["SeedSettings", "Seeds"]
 
 CHECK_INTERVAL = 60.0
 """Seconds between looks whether a seed is missing from the pool."""
@@ -38,33 +38,53 @@ FIRST_PAUSE = 2.5
 """Seconds, on average, from being alone to the first attempt; doubled by every one that fails."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeedSettings:
+    """Where one pool is looked for, named as in `agent.config.AgentConfig`."""
+
+    start_join: tuple[str, ...] = ()
+    """Joined once at start."""
+    retry_join: tuple[str, ...] = ()
+    """Joined at start until one answers."""
+    retry_interval: float = 30.0
+    """Seconds between those attempts."""
+    retry_max: int = 0
+    """How many; 0 sets no bound."""
+
+    @classmethod
+    def of(cls, config: AgentConfig, suffix: str = "") -> SeedSettings:
+        """Those of the LAN pool, or with the suffix ``_wan`` those of the WAN pool."""
+        return cls(**{f.name: getattr(config, f.name + suffix) for f in fields(cls)})
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All seeds, each once, as `Cluster.join` takes them."""
+        return tuple(dict.fromkeys((*self.start_join, *self.retry_join)))
+
+
 class Seeds:
     """Joins a cluster through its seeds, and again when they are lost.
 
     Args:
         cluster: joins.
-        addresses: the seeds, as `Cluster.join` takes them.
+        settings: which, and how patiently.
         log: of the pool.
-        retry_interval: seconds between attempts until the first success.
-        retry_max: attempts until then; 0 sets no bound.
+
+    Attributes:
+        settings: as above; may be replaced at any time.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        addresses: Sequence[str],
-        *,
-        log: logging.Logger,
-        retry_interval: float = 30.0,
-        retry_max: int = 0,
-    ) -> None:
+    def __init__(self, cluster: Cluster, settings: SeedSettings, *, log: logging.Logger) -> None:
         self._cluster = cluster
-        self.addresses = addresses
+        self.settings = settings
         self._log = log
-        self._retry_interval = retry_interval
-        self._retry_max = retry_max
         self._pause = FIRST_PAUSE
         self._seeking = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All seeds."""
+        return self.settings.addresses
 
     @property
     def isolated(self) -> bool:
@@ -75,23 +95,26 @@ class Seeds:
             or any(member.status is MemberStatus.FAILED for member in self._cluster.members())
         )
 
-    async def join(self, addresses: Sequence[str]) -> bool:
-        """Try until one of some seeds answers; False after `retry_max` attempts."""
+    async def join(self) -> bool:
+        """Try until one of ``retry_join`` answers; False after ``retry_max`` attempts."""
+        settings = self.settings
+        if not settings.retry_join:
+            return True
         attempt = 0
         while True:
             attempt += 1
             try:
-                count = await self._cluster.join(addresses)
+                count = await self._cluster.join(settings.retry_join)
             except JoinError as error:
                 self._seeking = True
                 self._log.warning("join failed attempt=%d error=%s", attempt, Value(error))
             else:
                 self._log.info("joined nodes=%d attempt=%d", count, attempt)
                 return True
-            if self._retry_max and attempt >= self._retry_max:
+            if settings.retry_max and attempt >= settings.retry_max:
                 self._log.error("giving up to join attempts=%d", attempt)
                 return False
-            await asyncio.sleep(self._retry_interval)
+            await asyncio.sleep(settings.retry_interval)
 
     async def stay_joined(self) -> None:
         """Try seeds that are missing from the pool, until cancelled."""

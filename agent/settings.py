@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from agent.addresses import announced_ip, bound_ip, bound_places
 from agent.durations import parse_duration
 from agent.flags import Flag, looks_secret, suggest
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["CONFIG_FLAGS", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
+__all__ = ["CONFIG_FLAGS", "DECLARED", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
 
 _MAX_FILE = 4 * 1024 * 1024  # bytes; a configuration is never near this
 
@@ -63,10 +64,6 @@ class Setting:
         )
 
 
-def _ip(text: str) -> str:
-    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
-
-
 def _gossip(block: str) -> tuple[Setting, ...]:
     """The tuning of one pool."""
     return (
@@ -80,7 +77,7 @@ def _gossip(block: str) -> tuple[Setting, ...]:
 
 
 # fmt: off
-_ALL = (
+DECLARED = (
     Setting("dev", Kind.BOOL, "dev", "Development mode: a server in memory on loopback, with fast failure detection.", file=False),
     Setting("server", Kind.BOOL, "server", "Announce this agent as a server."),
     Setting("bootstrap", Kind.BOOL, "bootstrap", "Announce a server as the one that may elect itself."),
@@ -92,11 +89,11 @@ _ALL = (
     Setting("tags", Kind.MAP, "tag", "Tag of this node that every member sees, besides Consul's own.", "name=value"),
     Setting("data_dir", Kind.TEXT, "data-dir", "Directory for the state of this agent; required unless -dev is given.", "path"),
     Setting("pid_file", Kind.TEXT, "pid-file", "File to which the process id is written.", "path"),
-    Setting("bind_addr", Kind.TEXT, "bind", "IP address for gossip, UDP and TCP (default 0.0.0.0).", "ip", normalise=_ip),
-    Setting("advertise_addr", Kind.TEXT, "advertise", "IP address that other members are told (default: -bind, or a private address).", "ip", normalise=_ip),
-    Setting("advertise_addr_wan", Kind.TEXT, "advertise-wan", "IP address that members of the WAN pool are told (default: -advertise).", "ip", normalise=_ip),
-    Setting("client_addr", Kind.TEXT, "client", "IP addresses for the HTTP interface, separated by spaces (default 127.0.0.1).", "ip"),
-    Setting("addresses.http", Kind.TEXT),
+    Setting("bind_addr", Kind.TEXT, "bind", "IP address for gossip, UDP and TCP; :: takes IPv4 and IPv6 (default 0.0.0.0).", "ip", normalise=bound_ip),
+    Setting("advertise_addr", Kind.TEXT, "advertise", "IP address that other members are told (default: -bind, or a private address).", "ip", normalise=announced_ip),
+    Setting("advertise_addr_wan", Kind.TEXT, "advertise-wan", "IP address that members of the WAN pool are told (default: -advertise).", "ip", normalise=announced_ip),
+    Setting("client_addr", Kind.TEXT, "client", "IP addresses for the HTTP interface, separated by spaces; :: takes IPv4 and IPv6 (default 127.0.0.1).", "ip", normalise=bound_places),
+    Setting("addresses.http", Kind.TEXT, normalise=bound_places),
     Setting("ports.http", Kind.INT, "http-port", "Port of the HTTP interface; -1 turns it off, 0 lets the system choose (default 8500).", "port"),
     Setting("ports.serf_lan", Kind.INT, "serf-lan-port", "Port for gossip; 0 lets the system choose (default 8301).", "port"),
     Setting("ports.serf_wan", Kind.INT, "serf-wan-port", "Port for gossip among servers of all datacenters; -1 turns it off, 0 lets the system choose (default 8302 on servers).", "port"),
@@ -113,7 +110,6 @@ _ALL = (
     Setting("retry_interval_wan", Kind.DURATION, "retry-interval-wan", "Time between attempts to join the WAN pool (default 30s).", "duration"),
     Setting("retry_max_wan", Kind.INT, "retry-max-wan", "Attempts to join the WAN pool before the agent stops; 0 goes on for ever (default 0).", "count"),
     Setting("strict_merge", Kind.BOOL),
-    Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Reported only: members are found again through -join and -retry-join."),
     Setting("rejoin_after_leave", Kind.BOOL, "rejoin", "Join the members of the last run again even after a graceful leave, which otherwise forgets them."),
     Setting("encrypt", Kind.TEXT, "encrypt", "Gossip key: base64 of 16, 24 or 32 bytes, as `gossip keygen` prints it.", "key", secret=True),
     Setting("encrypt_verify_incoming", Kind.BOOL),
@@ -131,7 +127,7 @@ _ALL = (
     Setting("http_config.block_endpoints", Kind.TEXTS),
     Setting("http_config.response_headers", Kind.MAP),
     Setting("limits.http_max_conns_per_client", Kind.INT),
-    Setting("rpc_addr", Kind.TEXT, "rpc-addr", "Where Serf's RPC listens, for the serf command line: IP:port or unix:///path (default: nowhere).", "address"),
+    Setting("rpc_addr", Kind.TEXT, "rpc-addr", "Where Serf's RPC listens, for the serf command line: IP:port, [IPv6]:port or unix:///path (default: nowhere).", "address"),
     Setting("rpc_auth", Kind.TEXT, "rpc-auth", "Key that clients of Serf's RPC have to know; required unless -rpc-addr is on loopback.", "key", secret=True),
     Setting("acl_token", Kind.TEXT, secret=True),
     Setting("strict_http_methods", Kind.BOOL),
@@ -142,7 +138,7 @@ _ALL = (
 )
 # fmt: on
 
-SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in DECLARED}
 
 CONFIG_FLAGS = (
     Flag("config-file", "JSON file with settings.", value="path", many=True),

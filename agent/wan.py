@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from agent.logs import Value
 from agent.merge import wan_address, wan_problem
 from agent.pool import Pool
+from agent.seeds import SeedSettings
 from agent.servers import server_of
 from gossip.errors import JoinError
 from gossip.events import (
@@ -63,10 +64,7 @@ class WanPool(Pool):
             rule=wan_problem,
             snapshot=config.snapshot_path("remote"),
             keyring_file=config.keyring_path("remote"),
-            start_join=config.start_join_wan,
-            retry_join=config.retry_join_wan,
-            retry_interval=config.retry_interval_wan,
-            retry_max=config.retry_max_wan,
+            seeds=SeedSettings.of(config, "_wan"),
             give_up=give_up,
         )
         self._datacenter = config.datacenter

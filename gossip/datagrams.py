@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncio_dgram
 
 from gossip.sockets import bound_socket
-from gossip.wire.address import plain_ip
 from gossip.wire.packet import is_probe_traffic
 from gossip.zones import Zones
 
@@ -227,28 +226,3 @@ def _socket_address(family: int, ip: str, port: int) -> tuple[Any, ...] | None:
     if family == socket.AF_INET:
         return (ip, port) if parsed.version == 4 else None
     return (ip if parsed.version == 6 else f"::ffff:{ip}", port, 0, 0)
-
-
-def outbound_ip(bind: str) -> str:
-    """The address that other machines would see us under when all addresses are bound.
-
-    It is IPv6 for ``::`` and IPv4 for ``0.0.0.0``. A machine that has a network of the other kind only
-    is seen by that, since ``::`` takes both; one without a network has its loopback.
-    """
-    if ":" not in bind:
-        return _routed_ip(socket.AF_INET) or "127.0.0.1"
-    return _routed_ip(socket.AF_INET6) or _routed_ip(socket.AF_INET) or "::1"
-
-
-def _routed_ip(family: int) -> str:
-    """Our address on the way out, or nothing when there is no way.
-
-    Nothing is sent: connecting a UDP socket only asks the routing table.
-    """
-    probe = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect((probe, 9))
-        except OSError:
-            return ""
-        return plain_ip(str(sock.getsockname()[0]))

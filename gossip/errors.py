@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "GossipError", "JoinError", "LimitError", "QueryError", "WireError"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ConfigError",
+    "GossipError",
+    "JoinError",
+    "LimitError",
+    "QueryError",
+    "WireError",
+    "listed",
+]
 
 
 class GossipError(Exception):
@@ -38,3 +51,9 @@ class LimitError(GossipError, ValueError):
 
 class QueryError(GossipError):
     """A query cannot be answered: its deadline has passed, or it has been answered."""
+
+
+def listed(errors: Sequence[str]) -> str:
+    """Several errors in one text, as HashiCorp's tools write them: their number, then a line each."""
+    count = f"{len(errors)} error{'s' if len(errors) != 1 else ''} occurred:"
+    return "\n".join([count, *(f"\t* {error}" for error in errors)])

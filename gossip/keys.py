@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gossip.errors import WireError
 from gossip.events import MemberStatus, QueryAnswer
-from gossip.wire.keyring import KeyringError, decode_key, encode_key, fingerprint
+from gossip.rotation import RotationStep, rotate
+from gossip.wire.keyring import KeyringError, decode_key, encode_key
 from gossip.wire.serf import KeyRequest, KeyResponse, decode_serf
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from gossip.aio import Cluster
+    from gossip.rotation import RotationAction
 
-__all__ = ["KeyManager", "KeyResult", "RotationStep"]
+__all__ = ["KeyManager", "KeyOperation", "KeyResult", "RotationStep", "key_counts"]
 
+KeyOperation: TypeAlias = Literal["list", "install", "use", "remove"]
+
+_QUERIES: Mapping[KeyOperation, str] = {
+    "list": "_serf_list-keys",
+    "install": "_serf_install-key",
+    "use": "_serf_use-key",
+    "remove": "_serf_remove-key",
+}
 MAX_KEYS_LISTED = 1024
 """Different keys of a list that are counted; a member that invents keys gets no further."""
 
@@ -52,42 +63,24 @@ class KeyResult:
         return not self.num_errors and not self.missing
 
     @property
+    def summary(self) -> str:
+        """Why it is not `ok`, in Serf's words; empty when it is."""
+        if self.num_errors:
+            return f"{self.num_errors}/{self.num_nodes} nodes reported failure"
+        if self.missing:
+            return f"{self.num_responses}/{self.num_nodes} nodes reported success"
+        return ""
+
+    @property
     def problem(self) -> str:
         """Why it is not `ok`, in one line with the members' own words; empty when it is."""
         parts = []
         if self.num_errors:
-            parts.append(f"{self.num_errors}/{self.num_nodes} nodes reported failure")
+            parts.append(self.summary)
             parts += [f"{node}: {text}" for node, text in sorted(self.messages.items())]
         if self.missing:
             parts.append(f"no answer of {', '.join(sorted(self.missing))}")
         return "; ".join(parts)
-
-
-@dataclass(slots=True, frozen=True)
-class RotationStep:
-    """One step of a rotation, done or failed.
-
-    Attributes:
-        action: ``list``, ``install``, ``use``, ``verify`` or ``remove``.
-        key: the key that it is about.
-        result: what the members answered; None when they were not asked.
-        problem: why the rotation ends here; empty when it goes on.
-    """
-
-    action: str
-    key: bytes = field(repr=False)
-    result: KeyResult | None
-    problem: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it worked."""
-        return not self.problem
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the key without showing it."""
-        return fingerprint(self.key)
 
 
 class KeyManager:
@@ -107,7 +100,7 @@ class KeyManager:
         Raises:
             LimitError: the query cannot be sent.
         """
-        return await self._ask("install-key", key, relay_factor)
+        return await self.operate("install", key, relay_factor=relay_factor)
 
     async def use(self, key: bytes, *, relay_factor: int = 0) -> KeyResult:
         """Everybody encrypts with a key, which must be installed.
@@ -115,7 +108,7 @@ class KeyManager:
         Raises:
             LimitError: the query cannot be sent.
         """
-        return await self._ask("use-key", key, relay_factor)
+        return await self.operate("use", key, relay_factor=relay_factor)
 
     async def remove(self, key: bytes, *, relay_factor: int = 0) -> KeyResult:
         """Everybody drops a key, which must not be the one in use.
@@ -125,7 +118,7 @@ class KeyManager:
         Raises:
             LimitError: the query cannot be sent.
         """
-        return await self._ask("remove-key", key, relay_factor)
+        return await self.operate("remove", key, relay_factor=relay_factor)
 
     async def list(self, *, relay_factor: int = 0) -> KeyResult:
         """Who has which keys.
@@ -133,16 +126,14 @@ class KeyManager:
         Raises:
             LimitError: the query cannot be sent.
         """
-        return await self._ask("list-keys", b"", relay_factor)
+        return await self.operate("list", relay_factor=relay_factor)
 
-    async def rotate(
+    def rotate(
         self, key: bytes, *, relay_factor: int = 0, ignore_failed: bool = False
     ) -> AsyncIterator[RotationStep]:
         """Move the pool to a new key: install, use, and remove all others.
 
-        Every step has to be confirmed by every member that is alive, and the new key has to be the
-        primary one everywhere before an old one goes. A failed member would come back with old keys
-        only and hear nobody, so while there is one the new key is installed but not used. Where a step
+        Every step has to be confirmed by every member that is alive; see `gossip.rotation`. Where one
         fails the pool goes on with the keys it has; once the reason is gone, rotate again.
 
         Args:
@@ -153,55 +144,24 @@ class KeyManager:
         Yields:
             Each step when it is over. The one that is not `ok` is the last.
         """
-        listed = await self.list(relay_factor=relay_factor)
-        yield (step := RotationStep("list", key, listed, listed.problem))
-        if not step.ok:
-            return
-        installed = await self.install(key, relay_factor=relay_factor)
-        yield (step := RotationStep("install", key, installed, installed.problem))
-        if not step.ok:
-            return
-        if failed := self._failed(ignore=ignore_failed):
-            yield RotationStep("use", key, None, failed)
-            return
-        used = await self.use(key, relay_factor=relay_factor)
-        yield (step := RotationStep("use", key, used, used.problem))
-        if not step.ok:
-            return
-        verified = await self.list(relay_factor=relay_factor)
-        problem = verified.problem or _unmoved(key, used, verified)
-        yield (step := RotationStep("verify", key, verified, problem))
-        if not step.ok:
-            return
-        for old in sorted({*listed.keys, *verified.keys} - {encode_key(key)}):
-            old_key = decode_key(old)
-            if failed := self._failed(ignore=ignore_failed):
-                yield RotationStep("remove", old_key, None, failed)
-                return
-            removed = await self.remove(old_key, relay_factor=relay_factor)
-            yield (step := RotationStep("remove", old_key, removed, removed.problem))
-            if not step.ok:
-                return
+        return rotate(_Rotated(self._cluster, relay_factor, ignore_failed), key)
 
-    def _failed(self, *, ignore: bool) -> str:
-        """Why no key may be taken from failed members; empty when there are none."""
-        members = self._cluster.members()
-        names = sorted(m.name for m in members if m.status is MemberStatus.FAILED)
-        if ignore or not names:
-            return ""
-        return (
-            f"{', '.join(names)} failed and would come back without the new key: "
-            "wait for it, or force it to leave"
-        )
+    async def operate(
+        self, operation: KeyOperation, key: bytes = b"", *, relay_factor: int = 0
+    ) -> KeyResult:
+        """Any of the above by its name; a list needs no key.
 
-    async def _ask(self, operation: str, key: bytes, relay_factor: int) -> KeyResult:
+        Raises:
+            LimitError: the query cannot be sent.
+        """
+        query, body = _QUERIES[operation], b"" if operation == "list" else key
         async with self._turn:
             result = KeyResult()
             members = self._cluster.members()
             waiting = {m.name for m in members if m.status is MemberStatus.ALIVE}
             result.num_nodes = len(waiting)
             async with self._cluster.query(
-                f"_serf_{operation}", KeyRequest(key).encode(), relay_factor=relay_factor
+                query, KeyRequest(body).encode(), relay_factor=relay_factor
             ) as replies:
                 async for reply in replies:
                     if isinstance(reply, QueryAnswer):
@@ -211,6 +171,25 @@ class KeyManager:
                         break
             result.missing = sorted(waiting)
             return result
+
+
+@dataclass(slots=True)
+class _Rotated:
+    """The keys of one pool for `gossip.rotation`."""
+
+    cluster: Cluster
+    relay_factor: int
+    ignore_failed: bool
+
+    async def ask(self, action: RotationAction, key: bytes) -> KeyResult:
+        """Ask all members."""
+        operation = "list" if action == "verify" else action
+        return await self.cluster.keys.operate(operation, key, relay_factor=self.relay_factor)
+
+    async def failed(self) -> list[str]:
+        """Who failed, as far as this member knows."""
+        members = [] if self.ignore_failed else self.cluster.members()
+        return sorted(m.name for m in members if m.status is MemberStatus.FAILED)
 
 
 def _count(result: KeyResult, answer: QueryAnswer) -> None:
@@ -229,25 +208,20 @@ def _count(result: KeyResult, answer: QueryAnswer) -> None:
     result.num_errors += not response.result
     primary = [response.primary_key] if response.primary_key else []
     for counts, keys in ((result.keys, response.keys), (result.primary_keys, primary)):
-        for text in keys:
-            try:
-                key = encode_key(decode_key(text))
-            except KeyringError:
-                continue  # no genuine member lists such a thing
+        for key in key_counts(dict.fromkeys(keys, 1)):
             if key in counts or len(counts) < MAX_KEYS_LISTED:
                 counts[key] = counts.get(key, 0) + 1
 
 
-def _unmoved(key: bytes, used: KeyResult, listed: KeyResult) -> str:
-    """Why the old keys are still needed although everybody said that it uses the new one."""
-    wanted = encode_key(key)
-    lacking = listed.num_responses - listed.keys.get(wanted, 0)
-    elsewhere = sum(n for primary, n in listed.primary_keys.items() if primary != wanted)
-    late = sorted(set(listed.answered) - set(used.answered))
-    if lacking:
-        return f"{lacking}/{listed.num_responses} nodes do not list the new key"
-    if elsewhere:
-        return f"{elsewhere}/{listed.num_responses} nodes still encrypt with another key"
-    if late:
-        return f"{', '.join(late)} joined meanwhile: rotate again"
-    return ""
+def key_counts(listed: object) -> dict[str, int]:
+    """Members by key (base64) of a list that came from elsewhere, without what is no key or number."""
+    counts: dict[str, int] = {}
+    entries = listed.items() if isinstance(listed, dict) else ()
+    for text, count in islice(entries, MAX_KEYS_LISTED):
+        try:
+            key = encode_key(decode_key(text))
+        except KeyringError:
+            continue  # no genuine member lists such a thing
+        if type(count) is int:
+            counts[key] = count
+    return counts

@@ -1,13 +1,20 @@
-"""Sockets that are bound the way people mean it: ``::`` is everything, and zones are understood."""
+"""Sockets that are bound the way people mean it: ``::`` is everything, and zones are understood.
+
+And the address by which others reach what is bound so.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 
-from gossip.wire.address import join_host_port
+from gossip.wire.address import join_host_port, normal_ip, plain_ip
 
-__all__ = ["bound_socket"]
+__all__ = ["bound_socket", "own_ip", "stop_listening"]
+
+HANDOVER_TURNS = 6
+"""Turns of asyncio's loop until a connection that it has accepted is ours, and one that we abort is closed."""
 
 
 def bound_socket(
@@ -49,3 +56,50 @@ def bound_socket(
 
 def _zone_number(zone: str) -> int:
     return int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+
+
+async def stop_listening(*servers: asyncio.Server) -> None:
+    """Stop accepting; connections that are on their way in have arrived when this returns.
+
+    One that is caught on its way by the end of the loop would never be closed, and neither would one
+    whose server has closed meanwhile (cpython issue 109564).
+    """
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        for sock in server.sockets:
+            loop.remove_reader(sock.fileno())  # of asyncio's own loop; uvloop has none
+    for _ in range(HANDOVER_TURNS):
+        await asyncio.sleep(0)
+    for server in servers:
+        server.close()
+
+
+def own_ip(bind: str) -> str:
+    """The address under which others see what is bound to one: itself unless it stands for all."""
+    ip = normal_ip(bind)
+    return _outbound_ip(ip) if ip in {"0.0.0.0", "::"} else ip  # noqa: S104 - compared, not bound
+
+
+def _outbound_ip(bind: str) -> str:
+    """The address that other machines see us under when all addresses are bound.
+
+    It is IPv6 for ``::`` and IPv4 for ``0.0.0.0``. A machine that has a network of the other kind only
+    is seen by that, since ``::`` takes both; one without a network has its loopback.
+    """
+    if ":" not in bind:
+        return _routed_ip(socket.AF_INET) or "127.0.0.1"
+    return _routed_ip(socket.AF_INET6) or _routed_ip(socket.AF_INET) or "::1"
+
+
+def _routed_ip(family: int) -> str:
+    """Our address on the way out, or nothing when there is no way.
+
+    Nothing is sent: connecting a UDP socket only asks the routing table.
+    """
+    probe = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((probe, 9))
+        except OSError:
+            return ""
+        return plain_ip(str(sock.getsockname()[0]))

@@ -10,7 +10,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from gossip.sockets import bound_socket
+from gossip.sockets import bound_socket, stop_listening
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Streams:
     async def close(self) -> None:
         """End everything; every task has ended when this returns."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         await self._tasks.cancel()
 
     async def _dial(self, exchange: Exchange) -> None:

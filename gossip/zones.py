@@ -14,11 +14,12 @@ from gossip.wire.address import plain_ip
 if TYPE_CHECKING:
     from gossip.wire.address import Address
 
-__all__ = ["Zones"]
+__all__ = ["LINK_LOCAL", "Zones"]
 
 MAX_ZONES = 4096
 """Addresses whose zone is remembered; beyond, the one learned first is forgotten."""
 LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
+"""What link-local addresses begin with, in their one spelling."""
 
 
 class Zones:

@@ -365,7 +365,7 @@ class BoundedState(Checker):
             "members": (len(node.members), len(self._names)),
             "broadcasts of members": (len(queues[0]), len(membership.table) + MAX_TOLD),
             "other broadcasts": (max(map(len, queues[1:])), news),
-            "intents": (len(node.intents), MAX_RECENT_INTENTS),
+            "intents": (len(node.intents.early), MAX_RECENT_INTENTS),
             "events": (node.ring._count, MAX_BUFFERED_EVENTS),  # noqa: SLF001 - bounds are not public
             "relayed pings": (len(membership.prober._relayed), MAX_RELAYED_PINGS),  # noqa: SLF001
             "streams": (membership._inbound, config.max_streams),  # noqa: SLF001

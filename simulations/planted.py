@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from gossip.events import MemberLeft, MemberStatus
+from gossip.serf.delegate import SerfDelegate
+from gossip.serf.intents import Intents
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure
 from gossip.serf.members import MemberRegistry
@@ -321,13 +323,13 @@ def _crashes(self: Prober, nack: Any) -> None:
 
 
 def _intent_storm(stack: ExitStack) -> None:
-    apply_intent = Node.apply_intent
+    apply = Intents.apply
 
-    def always_news(self: Node, intent: Any, now: float) -> bool:
-        apply_intent(self, intent, now)
+    def always_news(self: Intents, intent: Any, now: float) -> bool:
+        apply(self, intent, now)
         return True
 
-    _replacing(Node, apply_intent=always_news)(stack)
+    _replacing(Intents, apply=always_news)(stack)
     _replacing(Dissemination, heard=lambda *_arguments: False)(stack)
 
 
@@ -451,7 +453,7 @@ PLANTED: tuple[Planted, ...] = (
     ),
     Planted(
         "strangers get long answers (S14)", ("S14",),
-        _replacing(Node, ack_payload=lambda _self: bytes(900)), _OPEN_STRANGERS,
+        _replacing(SerfDelegate, ack_payload=lambda _self: bytes(900)), _OPEN_STRANGERS,
     ),
     Planted(
         "nothing is encrypted (S15)", ("S15",),

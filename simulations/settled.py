@@ -198,7 +198,7 @@ class SettledExchange(StateExchange):
         places = {state.places[i.name] for i in own_words if i.name in state.places}
         for place in sorted(places.union(state.telling)):
             self._merge_node(state.nodes[place], now)
-        self.node.merge_remote_state(
+        self.node.membership.delegate.merge_remote_state(
             self._telling_sync(state).encode(), now, join=join, ignore_old=ignore_old
         )
 

@@ -8,14 +8,21 @@ from gossip.events import MemberStatus
 from simulations.host import Host
 from simulations.network import Weather
 from simulations.trace import Trace
-from simulations.world import Asked, World
+from simulations.world import MAX_BACKLOG, Asked, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from gossip.wire.address import Address
 
+    Cut: TypeAlias = Callable[[Host, Host], bool]
+
 __all__ = ["Asked", "Host", "Pool"]
+
+
+def _nothing(_source: Host, _target: Host) -> bool:
+    return False
 
 
 class Packets(Trace):
@@ -36,6 +43,8 @@ class Pool(World):
 
     def __init__(self, seed: int = 1, *, latency: float = 0.0005, **settings: Any) -> None:
         self._packets = Packets()
+        self._cut: Cut = _nothing
+        self._udp_cut: Cut = _nothing
         self.depths: list[int] = []
         """For each packet that arrived, how many packets are in the chain that it ends."""
         super().__init__(
@@ -73,14 +82,40 @@ class Pool(World):
 
     # The network
 
-    def lose(self, rate: float) -> None:
-        """Packets get lost, so many of all; 0 ends that."""
+    @property
+    def loss(self) -> float:
+        """How many of all packets get lost."""
+        return self.network.weather.loss
+
+    @loss.setter
+    def loss(self, rate: float) -> None:
         self.network.weather.loss = rate
 
-    def cut(self, cuts: Callable[[Host, Host], bool], *, udp_only: bool = False) -> None:
-        """Nothing, or no packet, passes from the first host to the second where `cuts` says so."""
-        self.network.cut("", cuts, udp_only=udp_only)
+    @property
+    def cut(self) -> Cut:
+        """Tells whether nothing from the first host reaches the second."""
+        return self._cut
 
-    def mend(self) -> None:
-        """End all cuts."""
-        self.network.mend()
+    @cut.setter
+    def cut(self, cut: Cut) -> None:
+        self._cut = cut
+        self.network.cut("cut", cut)
+
+    @property
+    def udp_cut(self) -> Cut:
+        """Tells the same about packets only."""
+        return self._udp_cut
+
+    @udp_cut.setter
+    def udp_cut(self, cut: Cut) -> None:
+        self._udp_cut = cut
+        self.network.cut("udp cut", cut, udp_only=True)
+
+    @property
+    def buffers(self) -> bool:
+        """Whether packets to somebody who is paused wait for it, or are lost."""
+        return self.max_backlog > 0
+
+    @buffers.setter
+    def buffers(self, buffers: bool) -> None:
+        self.max_backlog = MAX_BACKLOG if buffers else 0

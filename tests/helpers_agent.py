@@ -14,6 +14,7 @@ from agent.agent import Agent
 from agent.config import AgentConfig, HttpConfig, Limits, Ports
 from agent.forward.listener import LIMITS, ForwardListener
 from agent.http.app import HttpServer
+from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -87,12 +88,12 @@ class TestAgent:
 
     @property
     def gossip(self) -> str:
-        return "{}:{}".format(*self.agent.cluster.local_address)
+        return join_host_port(*self.agent.cluster.local_address)
 
     @property
     def wan_gossip(self) -> str:
         assert self.agent.wan is not None
-        return "{}:{}".format(*self.agent.wan.cluster.local_address)
+        return join_host_port(*self.agent.wan.cluster.local_address)
 
     async def ask(
         self,
@@ -101,14 +102,16 @@ class TestAgent:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> Answer:
         """One request on a connection of its own, sent exactly as given."""
-        lines = {"Host": f"127.0.0.1:{self.port}", "Connection": "close"} | dict(headers or {})
+        own = join_host_port(host, self.port)
+        lines = {"Host": own, "Connection": "close"} | dict(headers or {})
         if body is not None and "Transfer-Encoding" not in lines:
             lines.setdefault("Content-Length", str(len(body)))
         head = "".join(f"{key}: {value}\r\n" for key, value in lines.items())
         request = f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + (body or b"")
-        return parse_answer(await raw_exchange(self.port, request), method)
+        return parse_answer(await raw_exchange(self.port, request, host=host), method)
 
     async def get(self, target: str, **headers: str) -> Answer:
         return await self.ask("GET", target, headers=headers)
@@ -173,10 +176,12 @@ async def running(
             await agent.stop()
 
 
-async def raw_exchange(port: int, request: bytes, *, seconds: float = 10) -> bytes:
+async def raw_exchange(
+    port: int, request: bytes, *, seconds: float = 10, host: str = "127.0.0.1"
+) -> bytes:
     """Send bytes, and everything that comes back until the server closes."""
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         try:
             writer.write(request)
             return await reader.read()

@@ -81,7 +81,7 @@ def _agent(line: str) -> list[str]:
     command = line.partition("#")[0].strip().removesuffix("&").strip()
     flags = dict(re.findall(r" -([a-z-]+)=(\S+)", command))
     host = flags.get("client") or flags.get("bind", "127.0.0.1")
-    address = f"[{host}]:8500" if ":" in host else f"{host}:8500"
+    address = f"{f'[{host}]' if ':' in host else host}:{flags.get('http-port', '8500')}"
     command = command.replace("/var/lib/gossip", f'"$TMPDIR"/{flags.get("node", "data")}')
     others = [
         flag for flag in ("join", "retry-join", "join-wan", "retry-join-wan") if flag in flags

@@ -85,6 +85,10 @@ before_long 60 at_least 2 10.0.0.1:8500
         shows={"gossip members -detailed": "tier=cache"},
     ),
     HowTo(
+        "IPv6",
+        shows={"gossip members": r"(?s)one +\[::1\]:8301 +alive.*two +\[::1\]:8311 +alive"},
+    ),
+    HowTo(
         "Serf's command line",
         shows={
             "serf members": "one.*alive",

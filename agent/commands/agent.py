@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.commands.base import FORMAT, Command, CommandError, check_flags
-from agent.config import AGENT_FLAGS, AgentConfigError, parse
+from agent.config import AgentConfigError
+from agent.config_parse import AGENT_FLAGS, parse
 from agent.flags import UsageError, parse_flags
 from agent.loading import load
 from gossip.errors import GossipError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.client import Client
     from agent.commands.base import Context
 
-__all__ = ["COMMAND", "ask", "key_argument", "relay_query"]
+__all__ = ["COMMAND", "ask", "key_argument", "pool_name", "relay_query"]
 
 PATH = "/v1/operator/keyring"
 _CHANGES = {
@@ -60,7 +60,7 @@ def _list(context: Context, query: dict[str, object]) -> int:
     context.print("==> Gathering installed encryption keys...")
     for pool in pools:
         context.print("")
-        context.print(f"{printable(_name(pool))}:")
+        context.print(f"{printable(pool_name(pool))}:")
         for node, text in (pool.get("Messages") or {}).items():
             context.print(printable(f"  ===> {node}: {text}"))
         for key, count in (pool.get("Keys") or {}).items():
@@ -118,7 +118,8 @@ def relay_query(context: Context) -> dict[str, object]:
     return {"relay-factor": text}
 
 
-def _name(pool: dict[str, Any]) -> str:
+def pool_name(pool: dict[str, Any]) -> str:
+    """What Consul calls a pool."""
     if pool.get("WAN"):
         return "WAN"
     segment = f" [{pool['Segment']}]" if pool.get("Segment") else ""
@@ -128,11 +129,15 @@ def _name(pool: dict[str, Any]) -> str:
 COMMAND = Command(
     "keyring",
     "[options] [key]",
-    "Lists or changes the gossip keys of every member, by way of a server. Only one key is used to "
-    "encrypt, all that are installed decrypt. -list shows the keys themselves.\n\n"
+    "Lists or changes the gossip keys of every member of every datacenter and of the WAN pool, by way "
+    "of a server. Only one key is used to encrypt, all that are installed decrypt. -list shows the keys "
+    "themselves. A datacenter that cannot be reached, or not sealed with a gossip key of the WAN pool, is "
+    "an error, and the others have done it nevertheless.\n\n"
     "-rotate does the whole safe sequence: install a new key everywhere, use it everywhere, look "
     "whether everybody does, remove the old ones. It stops, with exit code 1, before a step that "
-    "would lock a member out, and can be repeated. It shows fingerprints, never keys.\n\n"
+    "would lock a member out, and can be repeated. It shows fingerprints, never keys. The pools that it "
+    "covers come first; members that failed in another datacenter are seen if its servers are of this "
+    "agent, not if they are Consul's.\n\n"
     "A key may be given as -, which reads it from stdin: other users of the machine see the "
     "arguments of a command.",
     flags=(
@@ -148,7 +153,7 @@ COMMAND = Command(
         ),
         Flag(
             "local-only",
-            "With -list, leave out the WAN pool (at a genuine Consul server, other datacenters too).",
+            "With -list, show the LAN pool of the server's own datacenter alone.",
         ),
         *HTTP_FLAGS,
     ),

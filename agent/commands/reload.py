@@ -16,19 +16,24 @@ def run(context: Context) -> int:
     """Ask for it and wait until it is done."""
     no_args(context)
     with heading("Error reloading"):
-        context.client().put("/v1/agent/reload")
+        answer = context.client().put("/v1/agent/reload")
+    named = answer.headers.get("X-Restart-Needed", "")
+    restart = named.split(", ") if named else []
     if context.json:
-        context.print_json({"Reloaded": True})
-    else:
-        context.print("Configuration reload triggered")
+        context.print_json({"Reloaded": True, "RestartNeeded": restart})
+        return 0
+    context.print("Configuration reload triggered")
+    for key in restart:
+        context.print(f"Restart needed: {key}")
     return 0
 
 
 COMMAND = Command(
     "reload",
     "[options]",
-    "Makes the agent read its files again and take over the log level, tags, addresses to join and "
-    "rules of the HTTP interface. What needs a restart is named in its log; a mistake changes nothing.",
+    "Makes the agent read its files again and take over what may change while it runs, such as tags, the "
+    "log level, addresses to join, timeouts, rules and limits of the HTTP interface, and tokens. What was "
+    "changed and needs a restart is named; a mistake changes nothing.",
     flags=HTTP_FLAGS,
     examples=(("gossip reload", "Take over what the files say now."),),
     run=run,

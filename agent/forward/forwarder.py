@@ -60,6 +60,10 @@ UNREACHED = "rpc error getting client: failed to get conn: "
 """What it puts before the reason why there is no connection."""
 
 
+UNSEALED = "keys travel sealed with the gossip key of the pool in between, which has none"
+"""Why a secret request was not sent."""
+
+
 class _FailedError(Exception):
     """One server gave no answer; `processed` when it may have done what was asked."""
 
@@ -108,6 +112,7 @@ class Forwarder:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         hops: int = 0,
+        secret: bool = False,
     ) -> Answer:
         """Have a server answer a request.
 
@@ -119,6 +124,7 @@ class Forwarder:
             headers: those that travel, see `agent.forward.messages`.
             deadline: on the loop's clock; None waits for as long as the server takes.
             hops: agents that the request came through before us.
+            secret: send it sealed or not at all.
 
         Returns:
             The server's answer; an error among them has Consul's prefix.
@@ -135,7 +141,7 @@ class Forwarder:
         request = Request(method, target, headers or {}, body, hops + 1)
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._ask_any(candidates, request)
+                answer = await self._ask_any(candidates, request, secret=secret)
         except TimeoutError:
             self.stats["timeouts"] += 1
             raise GossipError(f"{ACROSS}no answer in time") from None
@@ -156,11 +162,11 @@ class Forwarder:
     def _is_ourselves(self, server: Server) -> bool:
         return server.dc == self.servers.datacenter and server.name == self._own_name
 
-    async def _ask_any(self, candidates: list[Server], request: Request) -> Answer:
+    async def _ask_any(self, candidates: list[Server], request: Request, *, secret: bool) -> Answer:
         repeats = request.method in {"GET", "HEAD"}
         for left, server in zip(range(len(candidates) - 1, -1, -1), candidates, strict=True):
             try:
-                return await self._ask(server, request)
+                return await self._ask(server, request, secret=secret)
             except _FailedError as error:
                 self.stats["failed_attempts"] += 1
                 _remember(self._failed_at, server, asyncio.get_running_loop().time())
@@ -169,11 +175,13 @@ class Forwarder:
                     raise GossipError(str(error)) from None
         raise AssertionError("there is a candidate")
 
-    async def _ask(self, server: Server, request: Request) -> Answer:
+    async def _ask(self, server: Server, request: Request, *, secret: bool) -> Answer:
         """The answer of one server, which may want another challenge first."""
         where = join_host_port(*server.address)
         for _ in range(1 + CHALLENGED):
-            key = sealing_key(self.servers.cluster_of(server.dc))
+            key = sealing_key(self.servers.cluster_of(server.dc), secret=secret)
+            if secret and key is None:
+                raise GossipError(UNSEALED)
             salt = os.urandom(SALT_SIZE)
             if key is not None:
                 request = replace(request, challenge=self._challenges.get(server.address, ""))

@@ -44,7 +44,6 @@ from agent.http.app import ROUTES
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
-from agent.http.guard import parse_ip
 from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Forwards, Router, Target
@@ -69,6 +68,7 @@ STRANGERS_BYTES = 16 * 1024 * 1024
 """Of envelopes that are on their way from addresses without a member; further ones are refused."""
 
 NOT_FOR_YOU = "This port answers members of the pool only"
+IN_THE_CLEAR = "Permission denied: this is answered only to requests that come sealed"
 
 
 class ForwardListener(Listener):
@@ -108,6 +108,10 @@ class ForwardListener(Listener):
         if not config.ports.server:
             await self._agent.announce_server_port(self.addresses[0][1])
 
+    def follow_config(self) -> None:
+        """Follow the agent's configuration as it is now."""
+        self._router.strict = self._agent.config.strict_http_methods
+
     async def _finish_work(self, seconds: float) -> None:
         await self.endpoints.finish_writes(seconds)
 
@@ -124,7 +128,7 @@ class ForwardListener(Listener):
 
     async def _open_and_serve(self, request: BaseRequest) -> bytes:
         """The envelope that answers one; an `HttpError` is for somebody who may be anybody."""
-        ip = str(parse_ip(remote_ip(request) or ""))
+        ip = remote_ip(request) or ""
         keys = opening_keys(self._servers)
         is_member = bool(self._servers.clusters_with(ip))
         if request.method != "POST" or request.raw_path != FORWARD_PATH:
@@ -143,7 +147,8 @@ class ForwardListener(Listener):
             if not believes_address(self._servers, ip):
                 raise self._refusal("strangers", ip)
             message = open_clear(data)
-            return seal(encode_answer(await self._serve(decode_request(message))), None, b"")
+            answer = await self._serve(decode_request(message), sealed=False)
+            return seal(encode_answer(answer), None, b"")
         except WireError as error:
             log.debug("envelope refused from=%s reason=%s", ip, Value(error))
             raise self._refusal("malformed", ip) from None
@@ -151,7 +156,7 @@ class ForwardListener(Listener):
     async def _serve_sealed(self, request: Request, key: bytes, salt: bytes) -> bytes:
         now = time.monotonic()
         if self._challenges.use(request.challenge, salt, now):
-            reply = encode_answer(await self._serve(request))
+            reply = encode_answer(await self._serve(request, sealed=True))
         else:
             self._stats["challenged"] += 1
             reply = encode_challenge(self._challenges.current(now))
@@ -176,11 +181,11 @@ class ForwardListener(Listener):
 
     # Requests
 
-    async def _serve(self, request: Request) -> Answer:
+    async def _serve(self, request: Request, *, sealed: bool) -> Answer:
         started = time.perf_counter()
         self._stats["served"] += 1
         answer = await self.endpoints.guarded(
-            self._dispatch(request), request.method, request.target
+            self._dispatch(request, sealed=sealed), request.method, request.target
         )
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
@@ -193,10 +198,12 @@ class ForwardListener(Listener):
             )
         return answer
 
-    async def _dispatch(self, request: Request) -> Answer:
+    async def _dispatch(self, request: Request, *, sealed: bool) -> Answer:
         target = Target.parse(request.target)
         route, rest = self._router.find(target)
         self._router.check_method(route, request.method)
+        if route.secret and not sealed:
+            raise HttpError(403, IN_THE_CLEAR)
 
         async def read_body(limit: int) -> bytes:
             if len(request.body) > limit:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gossip.errors import GossipError
 from gossip.wire.address import join_host_port
+from gossip.zones import LINK_LOCAL
 
 if TYPE_CHECKING:
     import aiohttp
@@ -48,11 +49,12 @@ class Poster:
     """The connections of one agent to servers.
 
     Args:
-        source: IP address that they come from; empty leaves it to the system.
+        source: IP address that they come from; empty leaves it to the system. One with a zone names the
+            link on which all link-local servers are.
     """
 
     def __init__(self, source: str = "") -> None:
-        self._source = source
+        self._source, _, self._zone = source.partition("%")
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -72,10 +74,9 @@ class Poster:
         session = await self._open()
         import aiohttp  # noqa: PLC0415 - loaded by now, see `_open`
 
-        where = join_host_port(*address)
         try:
             async with session.post(
-                f"http://{where}{FORWARD_PATH}", data=data, allow_redirects=False
+                f"http://{self._target(address)}{FORWARD_PATH}", data=data, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     raise RefusedError(await _refusal(response))
@@ -84,6 +85,11 @@ class Poster:
             raise UnreachedError(_reason(error)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise PostError(_reason(error)) from None
+
+    def _target(self, address: Address) -> str:
+        ip, port = address
+        in_zone = self._zone and ip.startswith(LINK_LOCAL)
+        return join_host_port(f"{ip}%{self._zone}" if in_zone else ip, port)
 
     async def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -99,7 +105,8 @@ class Poster:
                 connector=aiohttp.TCPConnector(
                     limit=MAX_CONNECTIONS,
                     keepalive_timeout=KEEP_ALIVE,
-                    local_addr=(self._source, 0) if self._source else None,
+                    # aiohttp cannot bind to a zone; with a target in it the system takes the address.
+                    local_addr=(self._source, 0) if self._source and not self._zone else None,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["believes_address", "opening_keys", "sealing_key"]
 
 
-def sealing_key(cluster: Cluster) -> bytes | None:
-    """The key that requests to servers of this pool are sealed with; None sends them in the clear."""
+def sealing_key(cluster: Cluster, *, secret: bool = False) -> bytes | None:
+    """The key that requests to servers of this pool are sealed with; None sends them in the clear.
+
+    Args:
+        cluster: our member of the pool.
+        secret: the request must not travel in the clear: it is sealed also while encryption is rolled
+            out, and None means that it cannot be sent.
+    """
     keyring = cluster.node.keyring
-    if not keyring or not cluster.config.verify_outgoing:
+    if not keyring or not (secret or cluster.config.verify_outgoing):
         return None
     return keyring.primary
 

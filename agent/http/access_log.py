@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 HIDDEN = "<hidden>"
 
 
-def log_access(request: BaseRequest, status: int, seconds: float) -> None:
+def log_access(request: BaseRequest, remote: str | None, status: int, seconds: float) -> None:
     """Log an answered request, at DEBUG as Consul does."""
     if log.isEnabledFor(logging.DEBUG):
         log.debug(
             "request method=%s url=%s from=%s status=%d latency=%.3fms",
             Value(request.method),
             Value(redact(request.raw_path)),
-            request.remote or "unix",
+            remote or "unix",
             status,
             seconds * 1e3,
         )

@@ -27,6 +27,8 @@ __all__ = ["render_member", "routes"]
 MEMBERS_WAIT = 300.0
 """Default wait of a blocking query on the members, seconds (Consul's for everything but events)."""
 ALL_SEGMENTS = "_all"
+RESTART_NEEDED = "X-Restart-Needed"
+"""Header of a reload's answer: keys of the configuration, separated by a comma and a space."""
 
 
 def routes() -> tuple[Route, ...]:
@@ -120,9 +122,12 @@ async def _watch(
 
 
 async def reload(call: Call) -> Reply:
-    """Read the configuration again; 500 with every mistake when it cannot be used."""
-    await call.agent.reload()
-    return Reply()
+    """Read the configuration again; 500 with every mistake when it cannot be used.
+
+    Unlike Consul's, the answer names what was changed and needs a restart.
+    """
+    restart = await call.agent.reload()
+    return Reply(headers={RESTART_NEEDED: ", ".join(restart)} if restart else {})
 
 
 def render_member(member: Member) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.addresses import UNIX
 from agent.forward.messages import Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
@@ -78,13 +80,21 @@ class HttpServer(Listener):
         )
         self._agent = agent
         self._router = Router(ROUTES, strict=config.strict_http_methods)
-        self.apply_rules()
+        self._apply_rules()
         self._warned_about_token = False
         self._paths: list[Path] = []
         self.endpoints = Endpoints(agent, self.gate)
 
-    def apply_rules(self) -> None:
-        """Follow the agent's `http_config` as it is now."""
+    def follow_config(self) -> None:
+        """Follow the agent's configuration as it is now; connections that are open stay open."""
+        config = self._agent.config
+        self._router.strict = config.strict_http_methods
+        self.gate.limits = replace(
+            self.gate.limits, per_client=config.limits.http_max_conns_per_client
+        )
+        self._apply_rules()
+
+    def _apply_rules(self) -> None:
         config = self._agent.config
         rules = config.http_config
         self._headers = BASE_HEADERS | dict(rules.response_headers)
@@ -98,13 +108,16 @@ class HttpServer(Listener):
             OSError: an address cannot be bound; nothing is left open.
         """
         self._open()
+        config = self._agent.config
+        # Where IPv4 has addresses of its own, `::` is IPv6 alone: one port cannot be taken twice.
+        v6_only = any(not bind.startswith(UNIX) and ":" not in bind for bind in config.http_binds)
         try:
-            for bind in self._agent.config.http_binds:
-                if bind.startswith("unix://"):
-                    path = Path(bind.removeprefix("unix://"))
+            for bind in config.http_binds:
+                if bind.startswith(UNIX):
+                    path = Path(bind.removeprefix(UNIX))
                     await self._listen_on(listen_unix(path), path)
                     continue
-                await self._listen_tcp(bind, self._agent.config.ports.http)
+                await self._listen_tcp(bind, config.ports.http, v6_only=v6_only)
                 self._agent.http_port = self.addresses[0][1]
         except BaseException:
             await self.close()
@@ -178,4 +191,4 @@ class HttpServer(Listener):
 def _own_names(agent: Agent) -> list[str]:
     config = agent.config
     names = [*config.http_binds, config.advertise_addr, *config.http_config.allow_hosts]
-    return [name for name in names if name and not name.startswith("unix://")]
+    return [name for name in names if name and not name.startswith(UNIX)]

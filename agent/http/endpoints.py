@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from agent.agent import BusyError
+from agent.errors import BusyError
 from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http.access_log import redact
 from agent.http.answers import Renderer
@@ -97,7 +97,7 @@ class Endpoints:
 
     def _belongs_elsewhere(self, route: Route, call: Call) -> bool:
         config = self._agent.config
-        if route.forwards is Forwards.NEVER:
+        if route.forwards in {Forwards.NEVER, Forwards.HANDLER}:
             return False
         if (call.get("dc") or config.datacenter) != config.datacenter:
             return True

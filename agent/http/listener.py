@@ -19,6 +19,8 @@ from agent.http.answers import TEXT, send_in_pieces
 from agent.http.errors import HttpError
 from agent.http.gate import Gate, GateLimits
 from agent.listeners import listen_tcp
+from gossip.sockets import stop_listening
+from gossip.wire.address import plain_ip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,15 +70,14 @@ class Listener(ABC):
             self._handle, handler_cancellation=True, loop=asyncio.get_running_loop()
         )
 
-    async def _listen_tcp(self, ip: str, port: int) -> None:
-        sock = listen_tcp(ip, port)
+    async def _listen_tcp(self, ip: str, port: int, *, v6_only: bool = False) -> None:
+        sock = listen_tcp(ip, port, v6_only=v6_only)
         self._sockets.append(await asyncio.get_running_loop().create_server(self.gate, sock=sock))
         self.addresses.append(sock.getsockname()[:2])
 
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left."""
-        for listening in self._sockets:
-            listening.close()
+        await stop_listening(*self._sockets)
         await self._finish_work(SHUTDOWN_TIMEOUT)
         self.gate.cancel_blocked()
         if self._server is not None:
@@ -111,7 +112,7 @@ class Listener(ABC):
             response = await self._answer(request)
             if not request.content.is_eof():
                 response.force_close()  # what is left of the body would be taken for a request
-            log_access(request, response.status, time.perf_counter() - started)
+            log_access(request, remote_ip(request), response.status, time.perf_counter() - started)
             last = response.keep_alive is False or not request.keep_alive
             return await send_in_pieces(request, response)
         finally:
@@ -184,16 +185,19 @@ class _Protocol(RequestHandler):
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the answer cannot be sent any more")
         if status < 500:
-            log.debug("no request from=%s reason=%s", request.remote, message)
+            log.debug("no request from=%s reason=%s", remote_ip(request), message)
         else:
-            log.error("request failed from=%s", request.remote, exc_info=exc)
+            log.error("request failed from=%s", remote_ip(request), exc_info=exc)
         return self._listener.respond_to_garbage(status, message or "")
 
 
 def remote_ip(request: BaseRequest) -> str | None:
-    """The client's IP address, or None on a Unix socket, which its permissions protect."""
+    """The client's IP address, or None on a Unix socket, which its permissions protect.
+
+    It is in its one spelling: IPv4 that came through a socket on ``::`` is IPv4.
+    """
     peer = request.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) and peer else None
+    return plain_ip(peer[0]) if isinstance(peer, tuple) and peer else None
 
 
 def _too_large(limit: int) -> HttpError:

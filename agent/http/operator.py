@@ -1,35 +1,31 @@
-"""``/v1/operator/keyring``: the gossip keys of our pools, changed and listed by all their members.
+"""``/v1/operator/keyring``: the gossip keys of all pools, changed and listed by all their members.
 
-Unlike Consul's it is about our own datacenter and the WAN pool: keys do not travel to the servers of
-other datacenters, who are asked for theirs where they are. Listing counts as a change, so the same
-clients may do it: it shows the keys themselves.
+As in Consul that is the WAN pool and the LAN pool of every datacenter. A server that was asked by a
+client asks one server of each other datacenter, at this same path; who is asked by a server tells of its
+LAN pool alone, errors included. Listing counts as a change, so the same clients may do it: it shows the
+keys themselves.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.http.errors import HttpError
-from agent.http.routing import Call, Methods, Reply, Route
-from agent.keyring import error_text, operate
+from agent.http.routing import Call, Forwards, Methods, Reply, Route
+from agent.keyring import KEYRING_PATH, METHODS, error_text, operate
 from gossip.wire.keyring import KeyringError, decode_key
 
 if TYPE_CHECKING:
-    from agent.keyring import KeyOperation, PoolKeys
+    from gossip.keys import KeyOperation
 
 __all__ = ["routes"]
 
 MAX_BODY = 4096
 """Bytes of a request; a key takes 44."""
 MAX_RELAY_FACTOR = 5
-_OPERATIONS: dict[str, KeyOperation] = {
-    "GET": "list",
-    "POST": "install",
-    "PUT": "use",
-    "DELETE": "remove",
-}
+_OPERATIONS: dict[str, KeyOperation] = {method: name for name, method in METHODS.items()}
 _TRUTHS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("", "0", "f", "F", "FALSE", "false", "False"), False),
@@ -38,7 +34,7 @@ _TRUTHS = {
 
 def routes() -> tuple[Route, ...]:
     """The endpoint."""
-    return (Route("/v1/operator/keyring", Methods.KEYRING, keyring),)
+    return (Route(KEYRING_PATH, Methods.KEYRING, keyring, forwards=Forwards.HANDLER, secret=True),)
 
 
 async def keyring(call: Call) -> Reply:
@@ -55,11 +51,17 @@ async def keyring(call: Call) -> Reply:
     except KeyringError as error:
         raise HttpError(500, str(error)) from None
     answers = await operate(
-        call.agent, operation, key, relay_factor=relay_factor, local_only=local_only
+        call.agent,
+        operation,
+        key,
+        relay_factor=relay_factor,
+        local_only=local_only or call.hops > 0,
     )
+    if call.hops:
+        return Reply([answer.to_json() for answer in answers])
     if problem := error_text(answers):
         raise HttpError(500, problem)
-    return Reply([_render(answer) for answer in answers]) if operation == "list" else Reply()
+    return Reply([answer.to_json() for answer in answers]) if operation == "list" else Reply()
 
 
 def relay_factor_of(call: Call) -> int:
@@ -99,19 +101,3 @@ async def _read_key(call: Call) -> str:
     if not isinstance(key, str):
         raise HttpError(400, "Request decode failed: Key is not a string")
     return key
-
-
-def _render(answer: PoolKeys) -> dict[str, Any]:
-    result = answer.result
-    rendered: dict[str, Any] = {
-        "WAN": answer.wan,
-        "Datacenter": answer.datacenter,
-        "Segment": "",
-        "Messages": result.messages,
-        "Keys": result.keys,
-        "PrimaryKeys": result.primary_keys,
-        "NumNodes": result.num_nodes,
-    }
-    if not result.messages:
-        del rendered["Messages"]
-    return rendered

@@ -60,6 +60,8 @@ class Forwards(enum.Enum):
     """Those whose ``?dc=`` names another datacenter; any agent serves its own."""
     SERVER = enum.auto()
     """These, and on a client all others too: only servers know the answer."""
+    HANDLER = enum.auto()
+    """None by itself: the handler asks the servers of other datacenters, which serve it as well."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,7 @@ class Route:
         blocks: the request may wait for a change, see `agent.http.query.blocking`.
         forwards: which requests travel to a server instead of being handled here.
         max_body: bytes of the largest body that travels with them.
+        secret: request or answer holds keys, so it is served on the way only in sealed envelopes.
         check: refuses, with an `HttpError` or a `GossipError`, what is wrong wherever it is handled;
             called first, so that it need not travel to be refused.
     """
@@ -132,6 +135,7 @@ class Route:
     blocks: bool = False
     forwards: Forwards = Forwards.NEVER
     max_body: int = 0
+    secret: bool = False
     check: Callable[[Call], None] | None = None
 
     @property
@@ -211,7 +215,11 @@ def _absolute(target: str) -> tuple[str, str]:
 
 
 class Router:
-    """Finds the route of a path, and judges the method."""
+    """Finds the route of a path, and judges the method.
+
+    Attributes:
+        strict: takes only the methods that modern Consul takes; may change.
+    """
 
     def __init__(self, routes: Iterable[Route], *, strict: bool = False) -> None:
         self._exact: dict[str, Route] = {}
@@ -223,7 +231,7 @@ class Router:
                 self._exact[route.path] = route
         # The longest first, so that a route inside another one wins.
         self._prefixes = sorted(prefixes, key=lambda route: -len(route.path))
-        self._strict = strict
+        self.strict = strict
 
     def find(self, target: Target) -> tuple[Route, str]:
         """The route of a target and what follows its prefix.
@@ -249,7 +257,7 @@ class Router:
 
     def allow(self, route: Route) -> dict[str, str]:
         """The header that lists the methods of a route."""
-        return {"Allow": ",".join(("OPTIONS", *route.methods.allowed(strict=self._strict)))}
+        return {"Allow": ",".join(("OPTIONS", *route.methods.allowed(strict=self.strict)))}
 
     def check_method(self, route: Route, method: str) -> None:
         """Let a method through that the route takes.
@@ -257,5 +265,5 @@ class Router:
         Raises:
             HttpError: 405.
         """
-        if method not in route.methods.allowed(strict=self._strict):
+        if method not in route.methods.allowed(strict=self.strict):
             raise HttpError(405, f"method {method} not allowed", self.allow(route))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agent.rpc.errors import RpcError
 from gossip.errors import GossipError
@@ -13,25 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from agent.rpc.session import Session
-    from gossip.keys import KeyResult
+    from gossip.keys import KeyOperation, KeyResult
     from gossip.wire.rpc import Request
+
+    _Command: TypeAlias = Callable[[Session, Request], Awaitable[Mapping[str, Any]]]
 
 __all__ = ["COMMANDS"]
 
 
-async def install(session: Session, request: Request) -> Mapping[str, Any]:
-    """Everybody adds a key."""
-    return _answer(await session.agent.cluster.keys.install(_key(request)))
+def _change(operation: KeyOperation) -> _Command:
+    """The command that has everybody add, use or drop a key."""
 
+    async def run(session: Session, request: Request) -> Mapping[str, Any]:
+        return _answer(await session.agent.cluster.keys.operate(operation, _key(request)))
 
-async def use(session: Session, request: Request) -> Mapping[str, Any]:
-    """Everybody encrypts with a key."""
-    return _answer(await session.agent.cluster.keys.use(_key(request)))
-
-
-async def remove(session: Session, request: Request) -> Mapping[str, Any]:
-    """Everybody drops a key."""
-    return _answer(await session.agent.cluster.keys.remove(_key(request)))
+    return run
 
 
 async def list_keys(session: Session, _request: Request) -> Mapping[str, Any]:
@@ -54,10 +50,8 @@ def _answer(result: KeyResult, keys: Mapping[str, Any] | None = None) -> Mapping
         RpcError: a member refused, or did not answer, in Serf's words.
     """
     body = _body(result) | dict(keys or {})
-    if result.num_errors:
-        raise RpcError(f"{result.num_errors}/{result.num_nodes} nodes reported failure", body)
-    if result.missing:
-        raise RpcError(f"{result.num_responses}/{result.num_nodes} nodes reported success", body)
+    if result.summary:
+        raise RpcError(result.summary, body)
     return body
 
 
@@ -70,9 +64,9 @@ def _body(result: KeyResult | None) -> dict[str, Any]:
     }
 
 
-COMMANDS: Mapping[str, Callable[[Session, Request], Awaitable[Mapping[str, Any]]]] = {
-    "install-key": install,
+COMMANDS: Mapping[str, _Command] = {
+    "install-key": _change("install"),
     "list-keys": list_keys,
-    "remove-key": remove,
-    "use-key": use,
+    "remove-key": _change("remove"),
+    "use-key": _change("use"),
 }

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from agent.listeners import listen_tcp, listen_unix, remove_socket
 from agent.logs import Value
+from agent.rpc.merged import MergedEvents
 from agent.rpc.session import Session
 from gossip.errors import WireError
+from gossip.sockets import stop_listening
 from gossip.tasks import Tasks
-from gossip.wire.address import join_host_port
+from gossip.wire.address import join_host_port, plain_ip
 from gossip.wire.rpc import RequestReader
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class RpcServer:
         self._limits = limits or RpcLimits()
         self._listener: asyncio.Server | None = None
         self._path: Path | None = None
+        self._events: MergedEvents | None = None
         self._tasks = Tasks(log)
         self._connections: dict[_Connection, None] = {}
         self.address = ""
@@ -67,11 +70,13 @@ class RpcServer:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listen.
+        """Listen, for an agent that has been started.
 
         Raises:
             OSError: the address cannot be bound.
         """
+        self._events = MergedEvents(self._agent.cluster, self._count_missed)
+        self._tasks.spawn(self._events.run())
         bind = self._agent.config.rpc_bind
         assert bind is not None  # noqa: S101 - who starts it has looked
         if isinstance(bind, Path):
@@ -87,8 +92,9 @@ class RpcServer:
     async def close(self) -> None:
         """Stop listening, let answers in progress out for a moment, cut what is left. Idempotent."""
         if self._listener is None:
+            await self._tasks.cancel()
             return
-        self._listener.close()
+        await stop_listening(self._listener)
         if self._path is not None:
             remove_socket(self._path)
         with contextlib.suppress(TimeoutError):
@@ -106,7 +112,10 @@ class RpcServer:
             self.stats["rpc_connections_refused"] += 1
             writer.transport.abort()
             return
-        connection = _Connection(self._agent, reader, writer, self._limits, self.stats)
+        assert self._events is not None  # noqa: S101 - `start` made it
+        connection = _Connection(
+            self._agent, self._events, reader, writer, limits=self._limits, stats=self.stats
+        )
         self._connections[connection] = None
         self._tasks.spawn(self._serve(connection))
 
@@ -115,6 +124,9 @@ class RpcServer:
             await connection.serve()
         finally:
             self._connections.pop(connection, None)
+
+    def _count_missed(self) -> None:
+        self.stats["rpc_events_missed"] += 1
 
     def _make_room(self) -> bool:
         """Cut the oldest client that has not shown yet that it may be here."""
@@ -137,8 +149,10 @@ class _Connection:
     def __init__(
         self,
         agent: Agent,
+        events: MergedEvents,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
         limits: RpcLimits,
         stats: Counter[str],
     ) -> None:
@@ -147,7 +161,7 @@ class _Connection:
         self._limits = limits
         self._stats = stats
         self._requests = RequestReader()
-        self.session = Session(agent, self._write, stats)
+        self.session = Session(agent, events, self._write, stats)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -158,7 +172,7 @@ class _Connection:
     async def serve(self) -> None:
         """Carry out requests until the client goes or breaks the rules."""
         peer = self._writer.get_extra_info("peername")
-        shown = join_host_port(*peer[:2]) if isinstance(peer, tuple) else "unix"
+        shown = join_host_port(plain_ip(peer[0]), peer[1]) if isinstance(peer, tuple) else "unix"
         log.debug("client connected from=%s", shown)
         try:
             await self._converse()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from agent.agent import Agent
+    from agent.rpc.merged import MergedEvents
     from gossip.wire.rpc import Request
 
 __all__ = ["Session"]
@@ -63,6 +64,7 @@ class Session:
 
     Args:
         agent: whom the commands ask.
+        events: what its streams show.
         write: sends bytes, and waits while the client does not take them.
         stats: where drops are counted.
 
@@ -73,9 +75,14 @@ class Session:
     """
 
     def __init__(
-        self, agent: Agent, write: Callable[[bytes], Awaitable[None]], stats: Counter[str]
+        self,
+        agent: Agent,
+        events: MergedEvents,
+        write: Callable[[bytes], Awaitable[None]],
+        stats: Counter[str],
     ) -> None:
         self.agent = agent
+        self.events = events
         self.stats = stats
         self.streams: dict[int, asyncio.Task[None]] = {}
         self.monitor: int | None = None

@@ -15,15 +15,12 @@ from agent.logs import level_of
 from agent.rpc.commands import render_member
 from agent.rpc.errors import RpcError
 from gossip.events import (
-    Event,
     Gap,
-    MemberEvent,
     MemberFailed,
     MemberJoined,
     MemberLeft,
     MemberReaped,
     MemberUpdated,
-    NameConflictLost,
     QueryReceived,
     UserEvent,
 )
@@ -31,13 +28,11 @@ from gossip.wire.codec import text, u64
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from typing import TypeAlias
 
+    from agent.rpc.merged import Shown
     from agent.rpc.session import Session
     from gossip.subscriptions import Subscription
     from gossip.wire.rpc import Request
-
-    _Shown: TypeAlias = MemberEvent | UserEvent | QueryReceived
 
 __all__ = ["COMMANDS", "Filter", "parse_filters"]
 
@@ -87,21 +82,17 @@ def parse_filters(expression: str) -> list[Filter]:
 
 
 async def stream(session: Session, request: Request) -> None:
-    """Send the events to come that pass the filter."""
+    """Send the events to come that pass the filter, merged as `agent.rpc.merged` tells."""
     filters = parse_filters(text(request.body, b"Type"))
-    subscription = session.agent.cluster.subscribe(
-        limit=QUEUE, on_missed=session.counter("rpc_events_dropped")
-    )
+    subscription = session.events.subscribe(QUEUE, session.counter("rpc_events_dropped"))
     records = _send_events(session, request.seq, subscription, filters)
     session.open(request.seq, records, subscription.close)
 
 
 async def _send_events(
-    session: Session, seq: int, subscription: Subscription[Event], filters: Sequence[Filter]
+    session: Session, seq: int, subscription: Subscription[Shown], filters: Sequence[Filter]
 ) -> None:
     async for event in subscription:
-        if isinstance(event, NameConflictLost):
-            continue  # the cluster ends with it, and so does this
         if isinstance(event, Gap):
             log.warning("a client is too slow for its events dropped=%d", event.missed)
             continue
@@ -110,7 +101,7 @@ async def _send_events(
             await session.send(seq, _record(event, kind, session))
 
 
-def _kind_of(event: _Shown) -> tuple[str, str]:
+def _kind_of(event: Shown) -> tuple[str, str]:
     """Serf's word for what an event is, and its name if it has one."""
     match event:
         case UserEvent():
@@ -118,10 +109,10 @@ def _kind_of(event: _Shown) -> tuple[str, str]:
         case QueryReceived():
             return "query", event.name
         case _:
-            return _KINDS[type(event)], ""
+            return _KINDS[event.kind], ""
 
 
-def _record(event: _Shown, kind: str, session: Session) -> Mapping[str, Any]:
+def _record(event: Shown, kind: str, session: Session) -> Mapping[str, Any]:
     """What a client is sent of an event."""
     match event:
         case UserEvent():
@@ -141,7 +132,7 @@ def _record(event: _Shown, kind: str, session: Session) -> Mapping[str, Any]:
                 "Payload": event.payload or None,
             }
         case _:
-            return {"Event": kind, "Members": [render_member(event.member)]}
+            return {"Event": kind, "Members": [render_member(member) for member in event.members]}
 
 
 async def monitor(session: Session, request: Request) -> None:

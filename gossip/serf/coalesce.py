@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from gossip.swim.timers import Timer, Timers
 
-__all__ = ["Coalescer"]
+__all__ = ["MAX_USER_EVENTS", "Coalescer"]
+
+MAX_USER_EVENTS = 1024
+"""User events held back; with so many, everything is delivered at once."""
 
 
 class Coalescer:
@@ -47,6 +50,7 @@ class Coalescer:
         self._members: dict[str, MemberEvent] = {}
         self._told: dict[str, type[MemberEvent]] = {}
         self._user: dict[str, list[UserEvent]] = {}
+        self._user_events = 0
         self._quiet: Timer | None = None
         self._latest: Timer | None = None
 
@@ -54,11 +58,7 @@ class Coalescer:
         """Take an event in, or pass it on when it may not be merged."""
         match event:
             case UserEvent(coalesce=True):
-                held = self._user.get(event.name)
-                if held is None or held[0].ltime < event.ltime:
-                    self._user[event.name] = [event]
-                elif held[0].ltime == event.ltime:
-                    held.append(event)
+                self._hold(event)
             case UserEvent() | QueryReceived() | NameConflictLost():
                 self._deliver(event)
                 return
@@ -68,13 +68,24 @@ class Coalescer:
         self._quiet = self._timers.call_at(now + self._quiescent, self._flush)
         if self._latest is None:
             self._latest = self._timers.call_at(now + self._period, self._flush)
+        if self._user_events >= MAX_USER_EVENTS:
+            self._flush(now)
+
+    def _hold(self, event: UserEvent) -> None:
+        held = self._user.setdefault(event.name, [])
+        if held and held[0].ltime < event.ltime:
+            self._user_events -= len(held)
+            held.clear()
+        if not held or held[0].ltime == event.ltime:
+            self._user_events += 1
+            held.append(event)
 
     def _flush(self, _now: float) -> None:
         for timer in (self._quiet, self._latest):
             self._timers.cancel(timer)
         self._quiet = self._latest = None
         members, self._members = self._members, {}
-        user, self._user = self._user, {}
+        user, self._user, self._user_events = self._user, {}, 0
         for name, event in members.items():
             kind = type(event)
             if kind is MemberUpdated or self._told.get(name) is not kind:

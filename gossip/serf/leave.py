@@ -52,7 +52,7 @@ class Departure:
         node, membership = self._node, self._node.membership
         membership.prober.stop()
         intent = LeaveIntent(node.member_clock.increment(), node.config.name, prune=False)
-        node.apply_intent(intent, now)
+        node.intents.apply(intent, now)
         if membership.table.alive <= 1:
             self._say_farewell(now)
             return

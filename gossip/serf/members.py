@@ -74,12 +74,16 @@ class MemberRegistry:
         config: how long the gone are kept.
         intents: intents that came before their member.
         emit: receives every event, in order.
+
+    Attributes:
+        reconnect_timeout: seconds until a failed member is forgotten; may change.
     """
 
     def __init__(
         self, config: Config, intents: RecentIntents, emit: Callable[[Event, float], None]
     ) -> None:
-        self._config = config
+        self.reconnect_timeout = config.reconnect_timeout
+        self._tombstone_timeout = config.tombstone_timeout
         self._intents = intents
         self._emit = emit
         self._members: dict[str, SerfMember] = {}
@@ -174,8 +178,8 @@ class MemberRegistry:
     def reap(self, now: float) -> None:
         """Forget who has been gone for longer than the timeouts."""
         timeouts = {
-            MemberStatus.FAILED: self._config.reconnect_timeout,
-            MemberStatus.LEFT: self._config.tombstone_timeout,
+            MemberStatus.FAILED: self.reconnect_timeout,
+            MemberStatus.LEFT: self._tombstone_timeout,
         }
         for status, timeout in timeouts.items():
             for member in self.with_status(status):

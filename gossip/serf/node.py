@@ -13,40 +13,30 @@ seconds; inside, local time is used (see `gossip.swim.clock`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from gossip.errors import WireError
-from gossip.events import Event, MemberStatus, QueryReceived, QueryReply
 from gossip.serf.asking import Asking, Collector, Question
 from gossip.serf.coalesce import Coalescer
 from gossip.serf.conflict import NameConflict
-from gossip.serf.intents import Intent, RecentIntents
+from gossip.serf.delegate import SerfDelegate
+from gossip.serf.intents import Intents
 from gossip.serf.key_queries import KeyChange, KeyQueries
 from gossip.serf.lamport import LamportClock
 from gossip.serf.leave import Departure, Lifecycle
-from gossip.serf.members import MemberRegistry, SerfMember, describe_member
+from gossip.serf.members import MemberRegistry
 from gossip.serf.pool_coordinates import PoolCoordinates
 from gossip.serf.queries import Queries
 from gossip.serf.rejoin import Rejoin
-from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, MemberRepair, Requests
+from gossip.serf.repair import PATIENCE, PATIENCE_TICKS, Requests
 from gossip.serf.ring import EventRing
 from gossip.serf.tags import encode_own_tags, is_our_kind
+from gossip.serf.upkeep import Upkeep
 from gossip.serf.user_events import UserEvents
 from gossip.swim.clock import LocalClock
-from gossip.swim.members import NodeInfo, Record, Status
+from gossip.swim.members import NodeInfo, Status
 from gossip.swim.membership import Membership, own_versions
 from gossip.wire.messages import MessageType
-from gossip.wire.packet import LayerSettings, PacketCodec
-from gossip.wire.serf import (
-    JoinIntent,
-    LeaveIntent,
-    Query,
-    QueryResponse,
-    Relay,
-    StateSync,
-    UserEvent,
-    decode_serf,
-)
+from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
 
 if TYPE_CHECKING:
@@ -54,7 +44,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.config import Config
-    from gossip.events import Admit
+    from gossip.events import Admit, Event, QueryReceived, QueryReply
     from gossip.serf.snapshot import Snapshot
     from gossip.swim.broadcast import TransmitQueue
     from gossip.swim.exchange import Exchange
@@ -64,28 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 USER = bytes((MessageType.USER,))
-
-_CLAIMED: Mapping[int, MemberStatus] = {
-    Status.DEAD: MemberStatus.FAILED,
-    Status.LEFT: MemberStatus.LEFT,
-}
-"""What an application is told about the state that a newcomer is said to be in; others are alive."""
-
-_Codec = TypeVar("_Codec", bound=LayerSettings)
-
-
-def _with_layers(
-    codec: type[_Codec], config: Config, keyring: Keyring | None, new_nonce: Callable[[], bytes]
-) -> _Codec:
-    return codec(
-        keyring=keyring,
-        label=config.label,
-        skip_inbound_label_check=config.skip_inbound_label_check,
-        verify_incoming=config.verify_incoming,
-        verify_outgoing=config.verify_outgoing,
-        compress=config.compress,
-        new_nonce=new_nonce,
-    )
 
 
 class Node:
@@ -126,22 +94,28 @@ class Node:
         self.config = config
         self.lifecycle = Lifecycle.ALIVE
         self.keyring = keyring
-        self._rng = rng
-        self._admit = admit
         self._local_clock = LocalClock(now)
         self._events: list[Event] = []
         self.member_clock = LamportClock(config.max_ltime_jump)
         self.event_clock = LamportClock(config.max_ltime_jump)
         self.query_clock = LamportClock(config.max_ltime_jump)
-        self.intents = RecentIntents(config.recent_intent_timeout)
         self.ring = EventRing(config.event_buffer)
         vsn = own_versions(config.protocol_version)
+        layers: dict[str, Any] = {
+            "keyring": keyring,
+            "label": config.label,
+            "skip_inbound_label_check": config.skip_inbound_label_check,
+            "verify_incoming": config.verify_incoming,
+            "verify_outgoing": config.verify_outgoing,
+            "compress": config.compress,
+            "new_nonce": new_nonce,
+        }
         self.membership = Membership(
             config,
             NodeInfo(config.name, addr, port, encode_own_tags(config.tags), vsn),
-            packet_codec=_with_layers(PacketCodec, config, keyring, new_nonce),
-            stream_codec=_with_layers(StreamCodec, config, keyring, new_nonce),
-            delegate=self,
+            packet_codec=PacketCodec(**layers),
+            stream_codec=StreamCodec(**layers),
+            delegate=SerfDelegate(self, admit),
             rng=rng,
             enter=self.enter,
             driver_time=self._local_clock.driver_time,
@@ -159,25 +133,23 @@ class Node:
         if snapshot is not None:
             emit = self._taken_down(emit, snapshot)
         self.notify = emit
-        self.members = MemberRegistry(config, self.intents, emit)
+        requests = Requests(self.membership.state_exchange.exchange_with_anyone)
+        self.intents = Intents(self, requests)
+        self.members = MemberRegistry(config, self.intents.early, emit)
         self.coordinates: PoolCoordinates | None = None
         if config.coordinates:
             self.coordinates = PoolCoordinates(config.name, self.members, self.stats, rng)
         self.asking = Asking(self, rng)
-        self._name_conflict = NameConflict(self)
+        self.name_conflict = NameConflict(self)
         self.queries = Queries(
             self,
             {
                 "ping": lambda _query, _now: None,  # it asks for an ack, and has it
-                "conflict": self._name_conflict.answer,
+                "conflict": self.name_conflict.answer,
                 **KeyQueries(self, save_keys).handlers(),
             },
         )
-        requests = Requests(self.membership.state_exchange.exchange_with_anyone)
-        self._user_events = UserEvents(self, requests)
-        self._member_repair = MemberRepair(
-            self._is_missing, self.membership.timers, requests, self.patience
-        )
+        self.user_events = UserEvents(self, requests)
         self._departure: Departure | None = None
         now = self.enter(now)
         self._rejoin: Rejoin | None = None
@@ -185,8 +157,7 @@ class Node:
             self._resume(snapshot)
             self._rejoin = Rejoin(self, snapshot, rng, now)
         self.membership.start(now)
-        self._book(now, config.reap_interval, self._reap)
-        self._book(now, config.reconnect_interval, self._reconnect)
+        Upkeep(self, rng, now)
 
     # Inputs
 
@@ -235,7 +206,7 @@ class Node:
             staying = self.lifecycle is Lifecycle.ALIVE  # else it would outdo our leave intent
             if exchange.error is None and staying and not announced:
                 announced = True
-                self._broadcast_join(now)
+                self.intents.announce_join(now)
 
         exchanges: list[Exchange] = []
         for address in addresses:
@@ -272,22 +243,11 @@ class Node:
         Returns:
             False when nobody has that name: then nothing happens.
         """
-        now = self.enter(now)
-        if self.members.get(name) is None:
-            return False
-        intent = LeaveIntent(self.member_clock.increment(), name, prune=prune)
-        self.apply_intent(intent, now)
-        if self.membership.table.alive > 1:
-            self.broadcast(
-                self.membership.dissemination.intents, intent.encode(), None, now, on_told=on_told
-            )
-        elif on_told is not None:
-            on_told(now)
-        return True
+        return self.intents.force_leave(name, self.enter(now), prune=prune, on_told=on_told)
 
     def event_pause(self, now: float) -> float:
         """Seconds to wait before the next `user_event`, so that no node finds it too old; mostly 0."""
-        return self._user_events.pause(self.enter(now))
+        return self.user_events.pause(self.enter(now))
 
     def user_event(self, name: str, payload: bytes, now: float, *, coalesce: bool = True) -> int:
         """Fire a user event; returns its Lamport time.
@@ -295,7 +255,7 @@ class Node:
         Raises:
             LimitError: it is too large; the clock has not moved.
         """
-        return self._user_events.fire(name, payload, self.enter(now), coalesce=coalesce)
+        return self.user_events.fire(name, payload, self.enter(now), coalesce=coalesce)
 
     def query(
         self,
@@ -369,175 +329,11 @@ class Node:
         self._events.clear()  # the list itself is shared with the coalescer
         return events
 
-    # membership's delegate
-
-    def admit(self, newcomers: Sequence[tuple[NodeInfo, int]]) -> str | None:
-        """Ask the application."""
-        if self._admit is None:
-            return None
-        return self._admit(
-            [
-                describe_member(info, _CLAIMED.get(state, MemberStatus.ALIVE))
-                for info, state in newcomers
-            ]
-        )
-
-    def notify_join(self, record: Record, now: float) -> None:
-        """A member is alive."""
-        self.members.joined(record, now)
-        self.membership.dissemination.resize(members=len(self.members))
-
-    def notify_leave(self, record: Record, now: float) -> None:
-        """A member is dead or left."""
-        self.members.gone(record, now)
-
-    def notify_update(self, record: Record, now: float) -> None:
-        """A member changed its tags."""
-        self.members.updated(record, now)
-
-    def notify_conflict(self, held: NodeInfo, other: NodeInfo, now: float) -> None:
-        """Two nodes use one name."""
-        (ip, port), (other_ip, other_port) = held.address, other.address
-        self.membership.notice(
-            f"name conflict: {held.name} is at {ip}:{port}, {other_ip}:{other_port} claims it too"
-        )
-        if held is self.membership.own.info and self.config.resolve_name_conflicts:
-            self._name_conflict.begin(other, now)
-
-    def notify_message(self, data: bytes, source: Address | None, now: float) -> None:
-        """A Serf message; what is new is passed on byte for byte."""
-        try:
-            message = decode_serf(data)
-        except WireError as error:
-            self.stats[f"messages_refused_{error.layer}"] += 1
-            return
-        queues = self.membership.dissemination
-        match message:
-            case UserEvent():
-                self._user_events.receive(message, data, source, now)
-            case JoinIntent() | LeaveIntent():
-                if self._receive_intent(message, now):
-                    self.broadcast(queues.intents, data, source, now)
-            case Query():
-                if self.witness(self.query_clock, message.ltime) and (
-                    self.queries.receive(message, now)
-                ):
-                    self.broadcast(queues.queries, data, source, now)
-            case Relay():
-                self.queries.forward(message)
-            case QueryResponse():
-                self.asking.receive(message, now)
-            case _:
-                self.stats["messages_unexpected_serf"] += 1
-
-    def local_state(self, *, join: bool) -> bytes:  # noqa: ARG002 - both kinds carry the same
-        """Clocks, status times and recent events, for a push/pull."""
-        return StateSync(
-            ltime=self.member_clock.time,
-            status_ltimes={member.info.name: member.status_ltime for member in self.members},
-            left_members=list(self.members.names(MemberStatus.LEFT)),
-            event_ltime=self.event_clock.time,
-            events=self.ring.snapshot(),
-            query_ltime=self.query_clock.time,
-        ).encode()
-
-    def merge_remote_state(self, data: bytes, now: float, *, join: bool, ignore_old: bool) -> None:
-        """A peer's clocks, status times and recent events; none of it is passed on."""
-        try:
-            state = decode_serf(data)
-        except WireError as error:
-            self.stats[f"messages_refused_{error.layer}"] += 1
-            return
-        if not isinstance(state, StateSync):
-            self.stats["messages_unexpected_serf"] += 1
-            return
-        clocks = (
-            (self.member_clock, state.ltime),
-            (self.event_clock, state.event_ltime),
-            (self.query_clock, state.query_ltime),
-        )
-        if all(seen <= 0 or self.witness(clock, seen - 1) for clock, seen in clocks):
-            self._merge_intents(state, now)
-            self._user_events.merge(state, now, ignore_old=join and ignore_old)
-
-    def ack_payload(self) -> bytes:
-        """Our coordinate, or nothing."""
-        return self.coordinates.ack_payload() if self.coordinates else b""
-
-    def notify_ping_complete(self, record: Record, rtt: float, payload: bytes) -> None:
-        """The round trip and the member's coordinate move ours."""
-        if self.coordinates:
-            self.coordinates.learn(record.info.name, rtt, payload)
-
-    # Intents
-
-    def apply_intent(self, intent: Intent, now: float) -> bool:
-        """Apply an intent whose time has been witnessed; tells whether it was news."""
-        member = self.members.get(intent.node)
-        if member is None:
-            if not self.intents.offer(intent, now):
-                return False
-            if isinstance(intent, JoinIntent):
-                self._member_repair.announced(intent.node, now)
-            return True
-        if intent.ltime <= member.status_ltime:
-            return False
-        if isinstance(intent, JoinIntent):
-            self.members.apply_join(member, intent)
-            return True
-        if intent.node == self.config.name and self.lifecycle is Lifecycle.ALIVE:
-            self.stats["leave_intents_refuted"] += 1
-            self._broadcast_join(now)
-            return False
-        self.members.apply_leave(member, intent, now)
-        if intent.prune and intent.node != self.config.name:
-            self._prune(member, now)
-        return True
-
-    def _receive_intent(self, intent: Intent, now: float) -> bool:
-        return self.witness(self.member_clock, intent.ltime) and self.apply_intent(intent, now)
-
-    def _broadcast_join(self, now: float) -> None:
-        intent = JoinIntent(self.member_clock.increment(), self.config.name)
-        self.apply_intent(intent, now)
-        self.broadcast(self.membership.dissemination.intents, intent.encode(), None, now)
-
-    def _prune(self, member: SerfMember, now: float) -> None:
-        if member.status is not MemberStatus.LEAVING:
-            self.members.erase(member, now)
-            return
-
-        def erase_unless_back(now: float) -> None:
-            # Serf erases it whatever happened meanwhile; one that refuted stays.
-            if self.members.get(member.info.name) is member and (
-                member.status in {MemberStatus.LEAVING, MemberStatus.LEFT}
-            ):
-                self.members.erase(member, now)
-
-        delay = self.config.broadcast_timeout + self.config.leave_propagate_delay
-        self.membership.timers.call_at(now + delay, erase_unless_back)
-
-    def _merge_intents(self, state: StateSync, now: float) -> None:
-        left = set(state.left_members)
-        for name in state.left_members:
-            intent = LeaveIntent(state.status_ltimes.get(name, 0) + 1, name, prune=False)
-            self._receive_intent(intent, now)
-        for name, ltime in state.status_ltimes.items():
-            if name not in left:
-                self._receive_intent(JoinIntent(ltime, name), now)
-
-    def _is_alive(self, name: str) -> bool:
-        record = self.membership.table.get(name)
-        return record is not None and record.status is Status.ALIVE
-
-    def _is_missing(self, name: str) -> bool:
-        return self.members.get(name) is None and isinstance(self.intents.get(name), JoinIntent)
+    # Shared by the parts
 
     def patience(self) -> float:
         """Seconds that gossip has to bring what is missing before a member is asked."""
         return PATIENCE if self.only_our_kind() else PATIENCE_TICKS * self.config.gossip_interval
-
-    # Shared
 
     def driver_time(self, local: float) -> float:
         """The driver's time at a point of local time, if nothing stalls until then."""
@@ -597,7 +393,7 @@ class Node:
         clocks = self.member_clock, self.event_clock, self.query_clock
         self.stats["snapshot_clocks_refused"] += snapshot.resume(*clocks)
         self.stats["snapshot_lines_skipped"] += snapshot.skipped
-        self._user_events.forget_before(snapshot.event_clock + 1)
+        self.user_events.forget_before(snapshot.event_clock + 1)
         self.queries.min_time = snapshot.query_clock + 1
 
     def _taken_down(
@@ -614,28 +410,3 @@ class Node:
 
     def _left(self, _now: float) -> None:
         self.lifecycle = Lifecycle.LEFT
-
-    # Schedules
-
-    def _book(self, now: float, interval: float, task: Callable[[float], None]) -> None:
-        def run(now: float) -> None:
-            self._book(now, interval, task)
-            task(now)
-
-        self.membership.timers.call_at(now + interval, run)
-
-    def _reap(self, now: float) -> None:
-        self.intents.expire(now)
-        self.members.reap(now)
-        self.members.end_stuck_leaves(now, self._is_alive)
-        self.membership.dissemination.resize(members=len(self.members))
-
-    def _reconnect(self, now: float) -> None:
-        """Try one failed member again, so that the pool tries each about once per interval."""
-        failed = self.members.with_status(MemberStatus.FAILED)
-        if not failed or self.lifecycle is not Lifecycle.ALIVE:
-            return
-        others = len(self.members) - len(failed) - self.members.counts[MemberStatus.LEFT]
-        if self._rng.random() < len(failed) / max(others, 1):
-            member = failed[self._rng.randrange(len(failed))]
-            self.membership.join(member.info.address, now, ignore_old=False)

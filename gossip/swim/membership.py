@@ -11,21 +11,19 @@ Feed it packets, exchanges and time, then drain packets and dials. All times her
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from gossip.errors import WireError
 from gossip.swim.awareness import Awareness
+from gossip.swim.credibility import doubt_about_accusation, doubt_about_alive
 from gossip.swim.dissemination import Dissemination
 from gossip.swim.exchange import Exchange, InboundExchange, PushPullExchange
 from gossip.swim.members import MemberTable, NodeInfo, Record, Status, supersedes
+from gossip.swim.outbox import Outbox
 from gossip.swim.probe import Prober
 from gossip.swim.push_pull import StateExchange
 from gossip.swim.suspicion import Suspicions
 from gossip.swim.timers import Timers
-from gossip.wire.address import is_usable, join_host_port
-from gossip.wire.keyring import fingerprint
-from gossip.wire.limits import META_MAX
 from gossip.wire.messages import (
     Ack,
     Alive,
@@ -40,7 +38,7 @@ from gossip.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from random import Random
 
     from gossip.config import Config
@@ -51,14 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Membership", "own_versions"]
 
-MAX_INCARNATION_JUMP = 2**24
-"""News further ahead of what we hold is refused: one absurd accusation could never be refuted."""
-MAX_INCARNATION = 2**32 - 2
-"""Beyond it nobody could refute any more; such news is dropped and counted."""
-MAX_NOTICES = 64
-"""Log lines kept between two drains; further ones are dropped and counted."""
-KEY_NOTICE_INTERVAL = 60.0
-"""Seconds between log lines about packets that no key of ours opens; all of them are counted."""
 FAREWELL_FANOUT = 64
 """A leaving node tells so many members itself; its own departure is worth the packets."""
 
@@ -68,7 +58,7 @@ def own_versions(serf_protocol: int) -> bytes:
     return bytes((1, 5, 2, 2, 5, serf_protocol))
 
 
-class Membership:
+class Membership(Outbox):
     """One node's part in the membership protocol.
 
     Args:
@@ -94,14 +84,13 @@ class Membership:
         enter: Callable[[float], float] = float,
         driver_time: Callable[[float], float] = float,
     ) -> None:
+        super().__init__(packet_codec)
         self.config = config
         self.rng = rng
         self.delegate = delegate
-        self.packet_codec = packet_codec
         self.stream_codec = stream_codec
         self.enter = enter
         self.driver_time = driver_time
-        self.stats: Counter[str] = Counter()
         self.timers = Timers()
         self.table = MemberTable(rng)
         self.awareness = Awareness(config.awareness_max)
@@ -115,11 +104,7 @@ class Membership:
             config, self.timers, warn=self._warn, declare_dead=self._declare_dead
         )
         self.state_exchange = StateExchange(self)
-        self._packets: list[tuple[bytes, Address]] = []
-        self._dials: list[Exchange] = []
         self._inbound = 0
-        self._notices: list[str] = []
-        self._next_key_notice = 0.0
         self.own = Record(info, 0.0)  # replaced by the table's at the start
 
     # Inputs
@@ -141,9 +126,8 @@ class Membership:
             parts = self.packet_codec.decode(data)
         except WireError as error:
             self.stats[f"packets_refused_{error.layer}"] += 1
-            if error.layer == "encrypt" and now >= self._next_key_notice:
-                self._next_key_notice = now + KEY_NOTICE_INTERVAL
-                self._notice_undecryptable(error, source)
+            if error.layer == "encrypt":
+                self.notice_undecryptable(error, source, now)
             return
         finally:
             if dropped := self.packet_codec.dropped_parts:
@@ -211,29 +195,7 @@ class Membership:
         self.prober.stop()
         self.handle_dead(Dead(self.own.incarnation, self.config.name, self.config.name), None, now)
 
-    # Outputs
-
-    def take_packets(self) -> list[tuple[bytes, Address]]:
-        """Datagrams to send, each given once."""
-        packets, self._packets = self._packets, []
-        return packets
-
-    def take_notices(self) -> list[str]:
-        """Lines for the operator's log, each given once."""
-        notices, self._notices = self._notices, []
-        return notices
-
-    def take_dials(self) -> list[Exchange]:
-        """Exchanges to open connections for, each given once."""
-        dials, self._dials = self._dials, []
-        return dials
-
     # Sending
-
-    def send_packet(self, parts: Sequence[bytes], address: Address, *, crc: bool = False) -> None:
-        """Queue one packet of these messages."""
-        for packet in self.packet_codec.encode(parts, crc=crc):
-            self._packets.append((packet, address))
 
     def send(
         self, message: bytes, address: Address, now: float, member: Record | None = None
@@ -262,17 +224,6 @@ class Membership:
         record = self.table.get(name)
         return record if record is not None and record.info.address == address else None
 
-    def dial(self, exchange: Exchange) -> None:
-        """Queue an exchange whose connection the driver is to open."""
-        self._dials.append(exchange)
-
-    def notice(self, text: str) -> None:
-        """Queue a line for the operator's log."""
-        if len(self._notices) < MAX_NOTICES:
-            self._notices.append(text)
-        else:
-            self.stats["notices_dropped"] += 1
-
     def next_to_probe(self, now: float) -> Record | None:
         """The next member to probe; at the end of a round the long dead are forgotten."""
         oldest = now - self.config.gossip_to_the_dead_time
@@ -284,17 +235,8 @@ class Membership:
         record = self.table.next_to_probe(reap, self.own)
         if len(self.table) != before:
             self.dissemination.resize(nodes=len(self.table))
-            known = self.table
-            self.prober.udp_unreachable = {
-                name for name in self.prober.udp_unreachable if known.get(name) is not None
-            }
+            self.prober.tcp_only.forget_unknown()
         return record
-
-    def _notice_undecryptable(self, error: WireError, source: Address) -> None:
-        """A node that was away while keys changed, or has none, would find no other sign of it."""
-        keys = ", ".join(map(fingerprint, self.packet_codec.keyring.keys))
-        host = join_host_port(*source)
-        self.notice(f"a packet from {host} cannot be decrypted: {error} (our keys: {keys})")
 
     def _send_gossip(self, target: Record, now: float) -> bool:
         parts = self.dissemination.take(self._room, target.info.address, now)
@@ -339,7 +281,10 @@ class Membership:
             held = record.status, record.incarnation
             if not supersedes(Status.ALIVE, alive.incarnation, *held):
                 return  # nearly every alive ends here
-        if (self.leaving and alive.node == self.config.name) or not self._is_sane(alive, record):
+        if self.leaving and alive.node == self.config.name:
+            return
+        if doubt := doubt_about_alive(alive, record):
+            self.stats[doubt] += 1
             return
         info = NodeInfo(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)
         if record is self.own:
@@ -408,34 +353,13 @@ class Membership:
 
     # The parts of the state machine
 
-    def _is_sane(self, alive: Alive, record: Record | None) -> bool:
-        vsn = alive.vsn
-        highest = MAX_INCARNATION if record is None else _highest_incarnation(record)
-        if alive.incarnation > highest:
-            self.stats["incarnations_refused"] += 1
-        elif not alive.node or not is_usable(alive.addr, alive.port):
-            self.stats["addresses_refused"] += 1
-        elif len(alive.meta) > META_MAX:
-            self.stats["metas_refused"] += 1
-        elif len(vsn) != 6 or vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]:
-            # One bad record, passed on, makes joins fail everywhere (consul issue 3217); more
-            # bytes than six could make it too large to be passed on, and block the queue.
-            self.stats["versions_refused"] += 1
-        else:
-            return True
-        return False
-
     def _accused(self, news: Suspect | Dead) -> Record | None:
+        """The record that a credible accusation is about, unless it is older than the record."""
         record = self.table.get(news.node)
         if record is None or news.incarnation < record.incarnation:
             return None
-        if not news.sender or news.incarnation > _highest_incarnation(record):
-            self.stats["accusations_refused"] += 1
-            return None
-        if news.incarnation <= record.former and (
-            news.incarnation > record.incarnation or news.sender == news.node
-        ):
-            self.stats["accusations_of_a_former_life"] += 1
+        if doubt := doubt_about_accusation(news, record):
+            self.stats[doubt] += 1
             return None
         return record
 
@@ -530,8 +454,3 @@ class Membership:
         assert record is not None  # noqa: S101 - suspects are not reaped
         self.stats["declared_dead"] += 1
         self.handle_dead(Dead(record.incarnation, name, self.config.name), None, now)
-
-
-def _highest_incarnation(record: Record) -> int:
-    """The highest incarnation of a member that is believed, from what is held about it."""
-    return min(record.incarnation + MAX_INCARNATION_JUMP, MAX_INCARNATION)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from gossip.swim.exchange import Exchange, PingExchange
 from gossip.swim.members import Record, Status
+from gossip.swim.tcp_only import TcpOnly
 from gossip.wire.address import format_address, is_usable
 from gossip.wire.messages import Ack, IndirectPing, Nack, Ping, Suspect
 
@@ -80,8 +81,7 @@ class Prober:
         self._tick: Timer | None = None
         self._tick_missed = False
         self._relayed: dict[int, _RelayedPing] = {}
-        self.udp_unreachable: set[str] = set()
-        """Members that answer over TCP only; each is told once, not at every probe."""
+        self.tcp_only = TcpOnly(membership)
 
     def start(self, now: float) -> None:
         """Begin probing, at a random phase so that members do not probe in step."""
@@ -171,11 +171,9 @@ class Prober:
         self._finish(probe)
         if probe.tcp is not None and probe.tcp.answered:
             membership.awareness.apply(-1)
-            if record.info.name not in self.udp_unreachable:
-                self.udp_unreachable.add(record.info.name)
-                membership.stats["udp_unreachable"] += 1
-                membership.notice(f"{record.info.name} answers over TCP but not over UDP")
+            self.tcp_only.add(record.info.name, now)
         else:
+            self.tcp_only.discard(record.info.name)
             membership.awareness.apply(self._own_fault(probe))
             membership.stats["probes_failed"] += 1
             membership.handle_suspect(
@@ -219,7 +217,7 @@ class Prober:
         if probe is not None and ack.seq_no == probe.seq_no:
             name = probe.record.info.name
             if now - probe.started_at <= self._config.probe_timeout:
-                self.udp_unreachable.discard(name)
+                self.tcp_only.discard(name)
                 self._membership.delegate.notify_ping_complete(
                     probe.record, max(now - probe.started_at, 0.0), ack.payload
                 )

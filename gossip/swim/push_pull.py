@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gossip.errors import JoinError
 from gossip.swim.exchange import PushPullExchange
 from gossip.swim.members import NodeInfo, Record, Status
-from gossip.wire.address import format_address, is_usable
+from gossip.wire.address import format_address, is_usable, join_host_port
 from gossip.wire.messages import Alive, Dead, PushPull, PushPullNode, Suspect
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ class StateExchange:
                 elsewhere = (node.addr, port) != (own.addr, own.port)
                 if our_name_must_be_free and elsewhere and node.state == Status.ALIVE:
                     # Using it nevertheless could make the other one shut itself down.
-                    ip, _ = format_address(node.addr, port)
-                    raise JoinError(f"the name {own.name!r} is in use by a member at {ip}:{port}")
+                    where = join_host_port(*format_address(node.addr, port))
+                    raise JoinError(f"the name {own.name!r} is in use by a member at {where}")
             elif not self._is_admitted(node, port):
                 info = NodeInfo(node.name, node.addr, port, node.meta, node.vsn)
                 newcomers.append((info, node.state))

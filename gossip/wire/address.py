@@ -58,7 +58,9 @@ def parse_ip(text: str) -> bytes:
 
 
 def normal_ip(text: str) -> str:
-    """The one spelling of an IP address: IPv4-mapped IPv6 as IPv4; a zone id stays.
+    """The one spelling of an IP address: IPv4-mapped IPv6 as IPv4, a zone id only where it says something.
+
+    Link-local addresses keep theirs. With others the system's resolver would not take it.
 
     Raises:
         ConfigError: the text is not an IP address.
@@ -67,8 +69,12 @@ def normal_ip(text: str) -> str:
         parsed = ip_address(text)
     except ValueError:
         raise ConfigError(f"{text!r} is not an IP address") from None
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return str(parsed if mapped is None else mapped)
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        if parsed.scope_id and not parsed.is_link_local:
+            return str(parsed).partition("%")[0]
+    return str(parsed)
 
 
 @lru_cache(maxsize=4096)

@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from gossip.wire.address import join_host_port
 from simulations.local.http import Response, request
 from simulations.local.process import Process
 from simulations.local.wait import eventually
@@ -24,7 +25,7 @@ STATUS = {0: "none", ALIVE: "alive", LEAVING: "leaving", LEFT: "left", FAILED: "
 
 
 class LocalAgent:
-    """An agent process with its own ports, data folder and log below `folder`.
+    """An agent process with its own ports at `host`, data folder and log below `folder`.
 
     Start, stop and the like go through `process`; a restart keeps name, ports and data.
     """
@@ -38,21 +39,22 @@ class LocalAgent:
         gossip_port: int,
         wan_port: int | None = None,
         folder: Path,
+        host: str = HOST,
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
     ) -> None:
         self.name = name
-        self.http = (HOST, http_port)
-        self.gossip = (HOST, gossip_port)
-        self.wan = None if wan_port is None else (HOST, wan_port)
+        self.http = (host, http_port)
+        self.gossip = (host, gossip_port)
+        self.wan = None if wan_port is None else (host, wan_port)
         self.folder = folder
         self.process = Process(
             name,
             [
                 *command,
                 f"-node={name}",
-                f"-bind={HOST}",
-                f"-client={HOST}",
+                f"-bind={host}",
+                f"-client={host}",
                 f"-http-port={http_port}",
                 f"-serf-lan-port={gossip_port}",
                 *([] if wan_port is None else [f"-serf-wan-port={wan_port}"]),
@@ -66,7 +68,7 @@ class LocalAgent:
     @property
     def url(self) -> str:
         """Where its HTTP API answers."""
-        return f"http://{self.http[0]}:{self.http[1]}"
+        return f"http://{join_host_port(*self.http)}"
 
     async def start(self) -> None:
         """Start the process; `ready` waits for its answer."""
@@ -130,8 +132,9 @@ class LocalAgent:
 
     async def join(self, addresses: Sequence[tuple[str, int]], *, wan: bool = False) -> None:
         """Join by each of the gossip addresses; raises `HttpError` when one fails."""
-        for host, port in addresses:
-            await self.call("PUT", f"/v1/agent/join/{host}:{port}{WAN if wan else ''}")
+        for address in addresses:
+            path = f"/v1/agent/join/{join_host_port(*address)}"
+            await self.call("PUT", f"{path}{WAN if wan else ''}")
 
     async def datacenters(self) -> list[str]:
         """The datacenters that this agent knows."""

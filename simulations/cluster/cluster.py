@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from simulations.cluster.agent import LocalAgent
+from simulations.cluster.agent import HOST, LocalAgent
 from simulations.local.ports import Ports
 from simulations.local.wait import eventually
 
@@ -46,6 +46,7 @@ class LocalCluster:
         prefix: str = "node",
         http_port: int | None = None,
         arguments: Sequence[str] = (),
+        host: str = HOST,
         folder: Path | None = None,
         command: Sequence[str] = DEFAULT_COMMAND,
         start_within: float = 20.0,
@@ -61,6 +62,7 @@ class LocalCluster:
             http_port: HTTP port of the first agent (OSError when taken); the others follow it where
                 free. None: any free ports.
             arguments: given to every agent besides names, addresses and folders.
+            host: loopback address of all of them, ``::1`` for IPv6.
             folder: where data and logs go and stay; None: a temporary folder, removed at the end.
             command: what starts one agent.
             start_within: seconds for all agents to answer, and again for their views to be complete.
@@ -74,6 +76,7 @@ class LocalCluster:
         self.datacenter = datacenter
         self._prefix = prefix
         self._http_port = http_port
+        self._host = host
         self._arguments = tuple(arguments)
         self._command = tuple(command)
         self._start_within = start_within
@@ -120,6 +123,7 @@ class LocalCluster:
             gossip_port=self._ports.take(),
             wan_port=self._ports.take() if server else None,
             folder=self.folder / f"{self._prefix}{number}",
+            host=self._host,
             arguments=(f"-datacenter={self.datacenter}", *role, *self._arguments, *arguments),
         )
         self.agents.append(agent)

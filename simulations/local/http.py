@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gossip.wire.address import join_host_port
+
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -80,7 +82,9 @@ async def request(
         OSError: no connection; TimeoutError after `within`.
     """
     host, port = address
-    head = f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {join_host_port(host, port)}\r\nConnection: close\r\n"
+    )
     if body or method in {"PUT", "POST"}:
         head += f"Content-Length: {len(body)}\r\n"
     try:

@@ -27,6 +27,7 @@ class ConsulAgent(LocalAgent):
         *,
         ports: Ports,
         folder: Path,
+        host: str = HOST,
         server: bool = True,
         encrypt: str = "",
         log_level: str = "debug",
@@ -40,6 +41,7 @@ class ConsulAgent(LocalAgent):
             name: its node name.
             ports: where its six ports come from.
             folder: for its data and log.
+            host: loopback address of all its ports, ``::1`` for IPv6.
             server: a bootstrapping server, else a client.
             encrypt: base64 gossip key.
             log_level: of its log.
@@ -60,13 +62,14 @@ class ConsulAgent(LocalAgent):
             gossip_port=ports.take(),
             wan_port=ports.take(),
             folder=folder,
+            host=host,
             arguments=[
                 *role,
                 f"-datacenter={datacenter}",
                 f"-server-port={ports.take()}",
                 "-dns-port=-1",
                 "-grpc-port=-1",
-                f"-advertise={HOST}",
+                f"-advertise={host}",
                 f"-log-level={log_level}",
                 "-disable-host-node-id",
                 *arguments,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+from gossip.wire.address import join_host_port
 from simulations.local.process import Process
 from simulations.local.wait import eventually
 from simulations.peers.find import find_peer
@@ -31,6 +32,7 @@ class SerfAgent:
         port: int,
         rpc_port: int,
         folder: Path,
+        host: str = HOST,
         tags: Mapping[str, str] | None = None,
         encrypt: str = "",
         keyring: Path | None = None,
@@ -46,6 +48,7 @@ class SerfAgent:
             port: for gossip, UDP and TCP.
             rpc_port: for its RPC.
             folder: where its log goes, as ``NAME.log``.
+            host: loopback address of both, ``::1`` for IPv6.
             tags: its Serf tags.
             encrypt: base64 gossip key; not together with `keyring`.
             keyring: JSON list of base64 keys, rewritten by the agent.
@@ -55,15 +58,15 @@ class SerfAgent:
             watch: gets its log as it is written, see `Process`.
         """
         self.name = name
-        self.gossip = (HOST, port)
-        self.rpc = SerfRpc((HOST, rpc_port))
-        self.rpc_address = (HOST, rpc_port)
+        self.gossip = (host, port)
+        self.rpc = SerfRpc((host, rpc_port))
+        self.rpc_address = (host, rpc_port)
         command = [
             find_peer("serf"),
             "agent",
             f"-node={name}",
-            f"-bind={HOST}:{port}",
-            f"-rpc-addr={HOST}:{rpc_port}",
+            f"-bind={join_host_port(host, port)}",
+            f"-rpc-addr={join_host_port(host, rpc_port)}",
             f"-profile={profile}",
             f"-log-level={log_level}",
             *(f"-tag={key}={value}" for key, value in (tags or {}).items()),
@@ -131,7 +134,7 @@ class SerfAgent:
 
     async def join(self, addresses: Sequence[tuple[str, int]]) -> int:
         """Join by gossip addresses; returns how many worked."""
-        return await self.rpc.join([f"{host}:{port}" for host, port in addresses])
+        return await self.rpc.join([join_host_port(*address) for address in addresses])
 
     async def collect_events(self, kinds: str = "*") -> None:
         """Append every event of these kinds to `events` from now on.

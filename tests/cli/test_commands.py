@@ -158,7 +158,24 @@ def test_version_names_version_and_protocols(gossip: Any) -> None:
 def test_reload_asks_the_agent(fake: FakeAgent, gossip: Any) -> None:
     assert gossip("reload") == (0, "Configuration reload triggered\n", "")
     assert [(r.method, r.path) for r in fake.requests] == [("PUT", "/v1/agent/reload")]
-    assert json.loads(gossip("reload", "-format=json").out) == {"Reloaded": True}
+    assert json.loads(gossip("reload", "-format=json").out) == {
+        "Reloaded": True,
+        "RestartNeeded": [],
+    }
+
+
+def test_a_reload_names_what_needs_a_restart(fake: FakeAgent, gossip: Any) -> None:
+    headers = {"X-Restart-Needed": "datacenter, ports.http"}
+    for _ in range(2):
+        fake.answer("/v1/agent/reload", Answer(headers=headers))
+
+    assert gossip("reload").out.splitlines() == [
+        "Configuration reload triggered",
+        "Restart needed: datacenter",
+        "Restart needed: ports.http",
+    ]
+    shown = json.loads(gossip("reload", "-format=json").out)
+    assert shown["RestartNeeded"] == ["datacenter", "ports.http"]
 
 
 def test_a_reload_that_fails_shows_every_mistake(fake: FakeAgent, gossip: Any) -> None:

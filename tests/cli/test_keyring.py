@@ -82,10 +82,10 @@ def test_a_new_key_that_is_none_is_refused_without_showing_it(fake: FakeAgent, g
 @pytest.mark.parametrize(
     ("after", "problem"),
     [
-        (pool({OLD: 2, NEW: 1}), "only 1/2 nodes list the new key"),
+        (pool({OLD: 2, NEW: 1}), "1/2 nodes do not list the new key"),
         (
             pool({OLD: 2, NEW: 2}, PrimaryKeys={OLD: 1, NEW: 1}),
-            "only 1/2 nodes encrypt with the new key",
+            "1/2 nodes still encrypt with another key",
         ),
         (pool({OLD: 3, NEW: 3}, 3), "members came or went meanwhile: rotate again"),
     ],
@@ -105,6 +105,61 @@ def test_r47_the_old_key_stays_while_somebody_has_not_moved(
     assert [request.method for request in fake.requests_for(PATH)] == ["GET", "POST", "PUT", "GET"]
     assert OLD not in out + err
     assert NEW not in out + err
+
+
+def federated(keys: dict[str, int], *failed: str) -> list[dict[str, Any]]:
+    """A WAN pool of two and the LAN pools of two datacenters."""
+    other = pool(keys, Datacenter="dc2") | ({"FailedNodes": list(failed)} if failed else {})
+    return [pool(keys, WAN=True), pool(keys), other]
+
+
+def test_a_rotation_covers_all_pools_and_says_so(fake: FakeAgent, gossip: Any) -> None:
+    both = federated({OLD: 2, NEW: 2})
+    # list, install, (failed elsewhere?) list, use, verify in another order, list, remove
+    answers = [federated({OLD: 2}), None, both, None, both[::-1], both, None]
+    fake.answer(PATH, *(Answer() if pools is None else Answer.of(pools) for pools in answers))
+    fake.set_members(member("a"), member("b"))
+
+    code, out, err = gossip("keyring", "-rotate", NEW)
+
+    assert (code, err) == (0, ""), out
+    assert out.splitlines()[0] == "pools    WAN, dc1 (LAN), dc2 (LAN)"
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [
+        "install", "use", "verify", "remove",
+    ]  # fmt: skip
+
+
+def test_r47_a_member_that_failed_in_another_datacenter_keeps_the_old_key(
+    fake: FakeAgent, gossip: Any
+) -> None:
+    answers = Answer.of(federated({OLD: 2})), Answer(), Answer.of(federated({OLD: 2}, "web-7"))
+    fake.answer(PATH, *answers)
+    fake.set_members(member("a"), member("b"))
+
+    code, out, _ = gossip("keyring", "-rotate", NEW, "-format=json")
+
+    assert code == 1
+    result = json.loads(out)
+    assert result["Pools"] == ["WAN", "dc1 (LAN)", "dc2 (LAN)"]
+    assert [(step["Action"], step["OK"]) for step in result["Steps"]] == [
+        ("install", True),
+        ("use", False),
+    ]
+    assert result["Steps"][1]["Problem"].startswith("web-7.dc2 failed and would come back")
+
+
+def test_r47_members_that_change_places_between_pools_are_noticed(
+    fake: FakeAgent, gossip: Any
+) -> None:
+    before = [pool({OLD: 2, NEW: 2}), pool({OLD: 3, NEW: 3}, 3, Datacenter="dc2")]
+    after = [pool({OLD: 3, NEW: 3}, 3), pool({OLD: 2, NEW: 2}, Datacenter="dc2")]
+    fake.answer(PATH, Answer.of(before), Answer(), Answer(), Answer.of(after))
+    fake.set_members(member("a"), member("b"))
+
+    code, out, _ = gossip("keyring", "-rotate", NEW)
+
+    assert code == 1
+    assert out.splitlines()[-1].endswith("members came or went meanwhile: rotate again")
 
 
 def test_r47_a_refused_install_ends_the_rotation_without_any_key_in_the_output(

@@ -26,44 +26,18 @@ from gossip import (
     MemberStatus,
     UserEvent,
 )
+from gossip.wire.address import join_host_port
 from gossip.wire.messages import Ack, Alive, Ping
 from gossip.wire.packet import PacketCodec
+from tests.helpers_driver import address, alive, pool, until, until_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tests.driver.conftest import StartNode
 
 KEY = bytes(range(32))
-
-
-def address(cluster: Cluster) -> str:
-    ip, port = cluster.local_address
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-
-
-def alive(cluster: Cluster) -> set[str]:
-    return {m.name for m in cluster.members() if m.status is MemberStatus.ALIVE}
-
-
-async def until_alive(clusters: list[Cluster], names: set[str]) -> None:
-    async with asyncio.timeout(10):
-        for cluster in clusters:
-            while alive(cluster) != names:
-                await cluster.members_changed(cluster.members_version)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - nobody could set an event here
-        await asyncio.sleep(0.01)
-
-
-async def pool(start_node: StartNode, count: int, **settings: Any) -> list[Cluster]:
-    clusters = [await start_node(f"n{i}", **settings) for i in range(count)]
-    for cluster in clusters[1:]:
-        await cluster.join([address(clusters[0])])
-    await until_alive(clusters, {c.config.name for c in clusters})
-    return clusters
+FAMILIES = ["127.0.0.1", "::1"]
 
 
 async def test_a_pool_of_one_lists_itself(start_node: StartNode) -> None:
@@ -87,10 +61,11 @@ async def test_a_pool_of_one_lists_itself(start_node: StartNode) -> None:
     ],
     ids=["plain", "key", "label", "key-label", "compress"],
 )
-async def test_members_join_and_events_reach_everybody(
-    start_node: StartNode, settings: dict[str, Any]
+@pytest.mark.parametrize("host", FAMILIES)
+async def test_r35_members_join_and_events_reach_everybody(
+    start_node: StartNode, host: str, settings: dict[str, Any]
 ) -> None:
-    clusters = await pool(start_node, 3, **settings)
+    clusters = await pool(start_node, 3, bind=host, **settings)
     subscriptions = [cluster.subscribe() for cluster in clusters]
 
     ltime = await clusters[1].fire("deploy", b"\x00v2\xff", coalesce=False)
@@ -100,17 +75,14 @@ async def test_members_join_and_events_reach_everybody(
             assert await anext(subscription) == UserEvent(ltime, "deploy", b"\x00v2\xff", False)
 
 
-async def test_nodes_on_ipv6_join(start_node: StartNode) -> None:
-    clusters = await pool(start_node, 2, bind="::1")
-
-    assert clusters[0].local_member().addr == "::1"
-
-
-async def test_r24_pools_with_another_key_or_label_stay_apart(start_node: StartNode) -> None:
-    plain = await start_node("plain")
+@pytest.mark.parametrize("host", FAMILIES)
+async def test_r24_pools_with_another_key_or_label_stay_apart(
+    start_node: StartNode, host: str
+) -> None:
+    plain = await start_node("plain", bind=host)
     cases: dict[str, dict[str, Any]] = {"key": {"keys": (KEY,)}, "label": {"label": "other"}}
     for name, settings in cases.items():
-        other = await start_node(name, **settings)
+        other = await start_node(name, bind=host, **settings)
 
         with pytest.raises(JoinError, match=re.escape(f"Failed to join {address(plain)}")):
             await other.join([address(plain)])
@@ -119,27 +91,33 @@ async def test_r24_pools_with_another_key_or_label_stay_apart(start_node: StartN
         assert alive(other) == {name}
 
 
-async def test_join_says_for_each_address_what_was_wrong(start_node: StartNode) -> None:
-    one, two = await pool(start_node, 2)
-    three = await start_node("three")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        refused = f"127.0.0.1:{unused.getsockname()[1]}"
+@pytest.mark.parametrize("host", FAMILIES)
+async def test_join_says_for_each_address_what_was_wrong(start_node: StartNode, host: str) -> None:
+    one, two = await pool(start_node, 2, bind=host)
+    three = await start_node("three", bind=host)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as unused:
+        unused.bind((host, 0))
+        refused = join_host_port(host, unused.getsockname()[1])
 
         with pytest.raises(JoinError) as caught:
-            await three.join([refused, "bad host name:1", "127.0.0.1:99999"])
+            await three.join([refused, "bad host name:1", join_host_port(host, 99999)])
 
         lines = str(caught.value).splitlines()
         assert lines[0] == "3 errors occurred:"
         assert all("\t* Failed to " in line for line in lines[1:])
+        assert any(f"Failed to join {refused}: " in line for line in lines)
         assert await three.join([refused, address(one), address(two)]) == 2
 
 
-async def test_join_with_a_name_that_is_alive_elsewhere_is_refused(start_node: StartNode) -> None:
-    one, _two = await pool(start_node, 2)
-    intruder = await start_node("n1")
+@pytest.mark.parametrize("host", FAMILIES)
+async def test_join_with_a_name_that_is_alive_elsewhere_is_refused(
+    start_node: StartNode, host: str
+) -> None:
+    one, _two = await pool(start_node, 2, bind=host)
+    intruder = await start_node("n1", bind=host)
 
-    with pytest.raises(JoinError, match=r"the name .n1. is in use by a member at 127\.0\.0\.1:"):
+    elsewhere = re.escape(join_host_port(host, 0).removesuffix("0"))
+    with pytest.raises(JoinError, match=rf"the name .n1. is in use by a member at {elsewhere}\d"):
         await intruder.join([address(one)])
 
     assert alive(intruder) == {"n1"}
@@ -160,8 +138,9 @@ async def test_admit_refuses_a_member_with_its_reason_on_both_sides(start_node: 
         assert alive(picky) == {"picky"}
 
 
-async def test_leave_is_left_on_the_others_and_returns(start_node: StartNode) -> None:
-    clusters = await pool(start_node, 3, leave_propagate_delay=0.05)
+@pytest.mark.parametrize("host", FAMILIES)
+async def test_leave_is_left_on_the_others_and_returns(start_node: StartNode, host: str) -> None:
+    clusters = await pool(start_node, 3, bind=host, leave_propagate_delay=0.05)
     subscription = clusters[0].subscribe()
 
     async with asyncio.timeout(5):
@@ -406,7 +385,7 @@ async def test_a_turn_that_fails_is_reported_and_the_node_goes_on_answering(
             sock.send(Ping(2, "one").encode())
             answer = await asyncio.get_running_loop().sock_recv(sock, 2048)
 
-    assert answer == Ack(2, cluster.node.ack_payload()).encode()
+    assert answer == Ack(2, cluster.node.membership.delegate.ack_payload()).encode()
     assert "a turn of the gossip driver failed" in caplog.text
     assert "RuntimeError: a bug" in caplog.text
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gossip import KeyResult, RotationStep
+    from gossip.keys import KeyOperation
 
     Start = Callable[..., Awaitable[Cluster]]
 
@@ -133,7 +134,7 @@ async def test_a_pool_without_encryption_has_no_keys(start: Start, tmp_path: Pat
 
 async def test_who_does_not_answer_is_named_and_waited_for(start: Start) -> None:
     clusters = await pool(start, 3)
-    clusters[2]._datagrams.close()  # deaf and mute, and not yet suspected
+    clusters[2]._driver._datagrams.close()  # deaf and mute, and not yet suspected
 
     result = await clusters[0].keys.list()
 
@@ -227,15 +228,16 @@ def failed(cluster: Cluster) -> list[str]:
 
 async def test_r47_nothing_is_removed_while_a_primary_key_is_another(start: Start) -> None:
     clusters = await pool(start, 3)
-    original = clusters[0].keys.use
+    original = clusters[0].keys.operate
 
-    async def use_and_fall_back(key: bytes, *, relay_factor: int = 0) -> KeyResult:
-        result = await original(key, relay_factor=relay_factor)
-        assert clusters[1].node.keyring is not None
-        clusters[1].node.keyring.use(OLD)
+    async def use_and_fall_back(operation: KeyOperation, *args: Any, **options: Any) -> KeyResult:
+        result = await original(operation, *args, **options)
+        if operation == "use":
+            assert clusters[1].node.keyring is not None
+            clusters[1].node.keyring.use(OLD)
         return result
 
-    clusters[0].keys.use = use_and_fall_back  # type: ignore[method-assign]
+    clusters[0].keys.operate = use_and_fall_back  # type: ignore[method-assign]
     steps = await steps_of(clusters[0], NEW)
 
     assert told(steps)[-1] == ("verify", "1/3 nodes still encrypt with another key")

@@ -19,7 +19,7 @@ from gossip.events import Member, MemberJoined
 from gossip.serf.lamport import LamportClock
 from gossip.serf.snapshot import MIN_COMPACT_SIZE, Snapshot
 from gossip.snapshot_file import FLUSH_INTERVAL, SnapshotFile, SnapshotWriter
-from tests.driver.test_cluster import address, alive, until, until_alive
+from tests.helpers_driver import address, alive, until, until_alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -211,7 +211,7 @@ async def test_cve_2025_11374_a_broken_length_is_a_bad_request(one: TestAgent) -
 async def test_too_many_waiting_events_are_told_to_come_back(
     one: TestAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.agent.MAX_FIRING", 0)
+    monkeypatch.setattr("agent.user_events.MAX_FIRING", 0)
     answer = await one.put("/v1/event/fire/x")
     assert (answer.status, answer.headers["retry-after"]) == (429, "1")
     assert one.agent.cluster.stats()["event_time"] == "1"

@@ -231,7 +231,7 @@ async def test_listing_keys_is_guarded_like_a_change() -> None:
 
 def test_members_that_do_not_answer_are_named() -> None:
     result = KeyResult(num_nodes=2, num_responses=1, answered=["a"], missing=["b"])
-    assert error_text([PoolKeys(wan=False, datacenter="dc1", result=result)]) == (
+    assert error_text([PoolKeys.of(result, "dc1")]) == (
         "2 errors occurred:\n\t* dc1 (LAN) error: 1/2 nodes reported success\n\t* b: no answer\n\n"
     )
 
@@ -245,7 +245,9 @@ async def test_r47_rotate_moves_everybody_and_shows_fingerprints_only(tmp_path: 
         assert (code, err) == (0, "")
         assert ring(server) == ring(client) == [NEW]
         code, listed, _ = await cli(server, "keyring", "-list", "-local-only")
-    assert [line.split() for line in out.splitlines()] == [
+    pools, *steps = out.splitlines()
+    assert pools == "pools    WAN, dc1 (LAN)"
+    assert [line.split() for line in steps] == [
         ["install", fingerprint(decode_key(NEW)), "ok"],
         ["use", fingerprint(decode_key(NEW)), "ok"],
         ["verify", fingerprint(decode_key(NEW)), "ok"],

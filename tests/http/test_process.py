@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulations.peers import RpcError, SerfRpc
-from tests.helpers_agent import eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 RUN = (
     "import sys\n"
-    "from agent.config import parse\n"
+    "from agent.config_parse import parse\n"
     "from agent.run import run\n"
     "from gossip.errors import GossipError\n"
     "try:\n"
@@ -254,15 +253,6 @@ def test_reload_takes_over_tags_and_rules_and_names_what_needs_a_restart(tmp_pat
             {"zone": "us", "rack": "1=a", "dc": "dc1"},
             after,
         )
-
-
-async def test_reload_replaces_the_seeds() -> None:
-    async with running("one") as one, running("two") as two:
-        config = one.agent.config.replace(retry_join=(two.gossip,))
-
-        assert await one.agent.apply(config) == []
-
-        await eventually(lambda: len(one.agent.cluster.members()) == 2)
 
 
 def test_a_start_join_that_reaches_nobody_ends_with_code_1(tmp_path: Path) -> None:

@@ -129,9 +129,14 @@ class Pool:
         return version
 
 
+def keeper_of(pool: Pool, *addresses: str) -> seeds.Seeds:
+    settings = seeds.SeedSettings(retry_join=addresses)
+    return seeds.Seeds(pool, settings, log=LOG)  # type: ignore[arg-type]
+
+
 async def test_r16_seeds_that_are_alive_members_are_left_alone() -> None:
     addresses = ("10.0.0.1", "10.0.0.2:8301", "n3/10.0.0.3", "10.0.0.4", "a:b:c")
-    keeper = seeds.Seeds(Pool("10.0.0.2", "10.0.0.3"), addresses, log=LOG)  # type: ignore[arg-type]
+    keeper = keeper_of(Pool("10.0.0.2", "10.0.0.3"), *addresses)
     assert await keeper._missing() == ["10.0.0.4", "a:b:c"]
 
 
@@ -140,7 +145,7 @@ async def test_r16_missing_seeds_are_tried_again_and_again_in_company(
 ) -> None:
     monkeypatch.setattr(seeds, "CHECK_INTERVAL", 0.02)
     pool = Pool("10.0.0.2")
-    keeper = seeds.Seeds(pool, ("10.0.0.2", "10.0.0.9"), log=LOG)  # type: ignore[arg-type]
+    keeper = keeper_of(pool, "10.0.0.2", "10.0.0.9")
     task = asyncio.ensure_future(keeper.stay_joined())
     await eventually(lambda: len(pool.tried) >= 3)
     task.cancel()
@@ -158,7 +163,7 @@ async def test_r17_attempts_in_isolation_grow_rarer(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("agent.seeds.asyncio.sleep", sleep)
     monkeypatch.setattr("agent.seeds.random.uniform", lambda _a, _b: 1.0)
-    keeper = seeds.Seeds(Pool(), ("10.0.0.9",), log=LOG)  # type: ignore[arg-type]
+    keeper = keeper_of(Pool(), "10.0.0.9")
     task = asyncio.ensure_future(keeper.stay_joined())
     while len(pauses) < 14:
         await real(0)

@@ -71,7 +71,7 @@ async def start_ours(ports: Ports) -> AsyncIterator[StartOurs]:
 
         async def start(name: str, *, keyring_file: Path | None = None, **settings: Any) -> Cluster:
             settings.setdefault("port", ports.take())
-            config = Config.lan(name, bind="127.0.0.1", **settings)
+            config = Config.lan(name, **({"bind": "127.0.0.1"} | settings))
             cluster = Cluster(config, keyring_file=keyring_file)
             return await stack.enter_async_context(cluster)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.config import parse
+from agent.config_parse import parse
 from agent.servers import FORWARD_TAG
 from simulations.peers import find_peer
 from tests.helpers_agent import eventually

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.keyring import NOT_OURS
 from gossip.wire.keyring import encode_key
 from simulations.local.http import request
 from simulations.local.wait import eventually
 from simulations.peers import find_peer
 from tests.helpers_agent import FAST, WAN, TestAgent, running
+from tests.helpers_forward import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,8 +53,8 @@ def ring(agent: TestAgent) -> list[str]:
     return [encode_key(key) for key in keyring.keys]
 
 
-def kept(folder: Path) -> Any:
-    return json.loads((folder / "serf" / "local.keyring").read_text())
+def kept(folder: Path, pool: str = "local") -> Any:
+    return json.loads((folder / "serf" / f"{pool}.keyring").read_text())
 
 
 @contextlib.asynccontextmanager
@@ -140,3 +142,74 @@ async def test_mistakes_read_as_consuls(start_consul: Any) -> None:
             # Consul before 1.12 says so twice; the one whose texts we follow does not.
             text = theirs.body.decode().removeprefix("Bad request: ").strip()
             assert (mine.status, mine.text.strip()) == (theirs.status, text)
+
+
+async def wan_joined(agents: list[Any], address: str, names: set[str]) -> None:
+    """Have the first join the WAN pool at an address, and wait until all see these members."""
+    first = agents[0]
+    target = f"/v1/agent/join/{address}?wan=1"
+    await (first.put(target) if isinstance(first, TestAgent) else first.call("PUT", target))
+
+    async def complete() -> bool:
+        for agent in agents:
+            path = "/v1/agent/members?wan=1"
+            shown = (
+                (await agent.get(path)).json
+                if isinstance(agent, TestAgent)
+                else (await agent.call("GET", path)).json()
+            )
+            if {m["Name"] for m in shown if m["Status"] == 1} != names:
+                return False
+        return True
+
+    await eventually(complete, within=20, what=f"{names} in the WAN pool")
+
+
+async def test_the_list_over_two_datacenters_is_consuls(start_consul: Any) -> None:
+    theirs = [
+        await start_consul(f"s{number}", datacenter=f"dc{number}", encrypt=OLD) for number in (1, 2)
+    ]
+    names = {"s1.dc1", "s2.dc2"}
+    await wan_joined(theirs, "{}:{}".format(*theirs[1].wan), names)
+    expected: list[dict[str, Any]] = []
+
+    async def routed() -> bool:
+        nonlocal expected
+        answer = await request(theirs[0].http, "GET", "/v1/operator/keyring", check=False)
+        expected = answer.json() if answer.status == 200 else []
+        return len(expected) == 3
+
+    await eventually(routed, within=20, what="both datacenters in the list")
+    async with (
+        running("s1", encrypt=OLD, **SERVER) as one,
+        running("s2", encrypt=OLD, datacenter="dc2", **SERVER) as two,
+    ):
+        await wan_joined([one, two], two.wan_gossip, names)
+        await eventually(lambda: one.agent.servers.of("dc2"), within=10, what="the server of dc2")
+        mine = (await one.get("/v1/operator/keyring")).json
+    if "PrimaryKeys" not in expected[0]:  # older ones do not tell who encrypts with what
+        assert [pool.pop("PrimaryKeys") for pool in mine] == [pool["Keys"] for pool in mine]
+    # The datacenters come as they answer.
+    assert mine[0] == expected[0]
+    assert sorted(mine[1:], key=str) == sorted(expected[1:], key=str)
+    assert [list(pool) for pool in mine] == [list(pool) for pool in expected]
+
+
+async def test_a_datacenter_of_genuine_servers_is_named_and_the_rest_is_done(
+    start_consul: Any,
+) -> None:
+    genuine: ConsulAgent = await start_consul("theirs", datacenter="dc2", encrypt=OLD)
+    assert genuine.wan is not None
+    async with running("ours", encrypt=OLD, **SERVER) as ours:
+        await wan_joined([ours, genuine], "{}:{}".format(*genuine.wan), {"ours.dc1", "theirs.dc2"})
+        answer = await ours.ask(
+            "POST", "/v1/operator/keyring", body=json.dumps({"Key": NEW}).encode()
+        )
+        assert (answer.status, answer.text) == (
+            500,
+            f"1 error occurred:\n\t* dc2 (LAN) error: {NOT_OURS}\n\n",
+        )
+        assert ring(ours) == [OLD, NEW]
+    # Its WAN ring took the key from ours, its LAN ring is for itself.
+    rings = {pool: kept(genuine.folder / "data", pool) for pool in ("remote", "local")}
+    assert rings == {"remote": [OLD, NEW], "local": [OLD]}

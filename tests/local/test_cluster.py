@@ -35,6 +35,14 @@ async def test_agents_join_and_an_event_fired_at_one_arrives_at_all() -> None:
             assert found[0]["Payload"] == b"\x00v2"
 
 
+async def test_r35_a_cluster_runs_on_ipv6() -> None:
+    async with LocalCluster(2, host="::1") as cluster:
+        stays, leaves = cluster.agents
+        assert {member["Addr"] for member in await stays.member_table()} == {"::1"}
+        assert await leaves.leave() == 0
+        assert (await stays.members())[leaves.name] == LEFT
+
+
 async def test_an_agent_that_left_is_shown_as_left_and_comes_back_after_a_restart() -> None:
     async with LocalCluster(2) as cluster:
         stays, leaves = cluster.agents

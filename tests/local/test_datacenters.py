@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -117,6 +118,39 @@ async def test_a_signal_leaves_or_stops_in_both_pools_alike(datacenters: LocalDa
     assert await server.process.wait(20) == 1
     await becomes(here, f"{server.name}.dc2", FAILED)
     assert await here.datacenters() == ["dc1", "dc2"]
+
+
+async def test_one_rotation_moves_the_keys_of_all_datacenters(tmp_path: Path) -> None:
+    old, new = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    key_file = tmp_path / "key.json"
+    key_file.write_text(json.dumps({"encrypt": old}))
+    hurry = Path(__file__).with_name("hurry.json")
+    arguments = [f"-config-file={hurry}", f"-config-file={key_file}"]
+    async with LocalDatacenters(2, 2, arguments=arguments) as joined:
+        await joined.join()
+        await joined.complete(within=20)
+        server = joined.clusters[1].agents[0]
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agent", "keyring", "-rotate", "-format=json", "-"),
+            env=os.environ | {"CONSUL_HTTP_ADDR": "{}:{}".format(*server.http)},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            output, _ = await child.communicate(new.encode())
+        listed = (await request(server.http, "GET", "/v1/operator/keyring")).json()
+        files = [
+            agent.folder / "data" / "serf" / f"{pool}.keyring"
+            for cluster in joined.clusters
+            for agent, pools in zip(cluster.agents, (("local", "remote"), ("local",)), strict=True)
+            for pool in pools
+        ]
+        kept = [json.loads(file.read_text()) for file in files]
+
+    assert child.returncode == 0, output
+    assert json.loads(output)["Pools"] == ["WAN", "dc2 (LAN)", "dc1 (LAN)"]
+    assert [pool["Keys"] for pool in listed] == [{new: 2}] * 3
+    assert kept == [[new]] * 6
 
 
 async def test_r24_s12_a_thousand_cross_joins_mix_nothing(datacenters: LocalDatacenters) -> None:

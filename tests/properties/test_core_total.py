@@ -145,7 +145,7 @@ def node_rig(**settings: Any) -> NodeRig:
 def check_bounds(rig: NodeRig) -> None:
     """S13: whatever can grow is within its bound; S6: we are still there."""
     node, membership = rig.node, rig.m
-    assert len(node.intents) <= 16384
+    assert len(node.intents.early) <= 16384
     assert node.ring._count <= MAX_BUFFERED_EVENTS
     assert len(membership.prober._relayed) <= MAX_RELAYED_PINGS
     assert all(len(queue) <= 4096 for queue in membership.dissemination.queues)
@@ -266,7 +266,7 @@ def test_s13_without_any_input_nothing_is_held_for_ever() -> None:
 
     rig.advance(400)
 
-    assert len(rig.node.intents) == 0
+    assert len(rig.node.intents.early) == 0
     assert len(rig.m.prober._relayed) == 0
     assert len(rig.m.dissemination) == 0
     assert len(rig.m.timers) < 10

@@ -12,6 +12,7 @@ import msgpack
 import pytest
 import uvloop
 
+from agent.rpc import merged
 from agent.rpc.server import RpcLimits, RpcServer
 from gossip.wire.rpc import encode_request
 from simulations.peers import SerfRpc
@@ -43,6 +44,13 @@ class RpcAgent:
     def address(self) -> tuple[str, int]:
         host, _, port = self.rpc.address.rpartition(":")
         return host, int(port)
+
+    @property
+    def streams(self) -> int:
+        """How many clients follow the events."""
+        events = self.rpc._events
+        assert events is not None
+        return len(events)
 
     @property
     def gossip(self) -> str:
@@ -104,6 +112,12 @@ class Raw:
 
     def close(self) -> None:
         self.writer.transport.abort()
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are merged as in Serf, and held back a fifth of its time."""
+    monkeypatch.setattr(merged, "QUIET", 0.2)
 
 
 @pytest.fixture

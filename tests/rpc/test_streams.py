@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +12,14 @@ import pytest
 from agent.log_stream import KEPT, LogEntry
 from agent.rpc.errors import RpcError as Refused
 from agent.rpc.streams import QUEUE, Filter, parse_filters
-from gossip import UserEvent
+from gossip import MemberFailed, MemberJoined, MemberUpdated, UserEvent
 from simulations.peers import RpcError
 from tests.helpers_agent import eventually
 from tests.wire_helpers import vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.rpc.conftest import Raw, RpcAgent, StartAgent
 
 HANDSHAKE = ("handshake", 0, {"Version": 1})
@@ -62,6 +65,16 @@ def test_an_unknown_kind_is_refused_in_serfs_words(expression: str) -> None:
 # Events
 
 
+def besides_own_join(seen: list[Any]) -> Callable[[Any], None]:
+    """Takes records but that of the agent itself, which has just become a member."""
+
+    def take(record: Any) -> None:
+        if [member["Name"] for member in record.get("Members", [])] != ["one"]:
+            seen.append(record)
+
+    return take
+
+
 async def test_a_user_event_is_serfs_record_byte_for_byte(one: RpcAgent) -> None:
     raw = await one.raw()
     raw.send(*(RECORDED[f"ipc_{name}_request"] for name in ("handshake", "stream")))
@@ -76,18 +89,55 @@ async def test_a_user_event_is_serfs_record_byte_for_byte(one: RpcAgent) -> None
 async def test_members_come_and_go_as_events(one: RpcAgent, start_agent: StartAgent) -> None:
     seen: list[Any] = []
     async with one.client() as client:
-        await client.subscribe("stream", {"Type": "*"}, seen.append)
+        await client.subscribe("stream", {"Type": "*"}, besides_own_join(seen))
         two = await start_agent("two")
         await client.join([two.gossip])
+        await eventually(lambda: len(seen) == 1)
         await two.agent.cluster.set_tags({"dc": "dc1", "rack": "7"})
         await eventually(lambda: len(seen) == 2)
         await two.agent.leave()
         await eventually(lambda: len(seen) == 3)
 
     assert [e["Event"] for e in seen] == ["member-join", "member-update", "member-leave"]
-    assert [e["Members"][0]["Name"] for e in seen] == ["two"] * 3
-    assert [e["Members"][0]["Status"] for e in seen] == ["alive", "alive", "left"]
+    assert [e["Members"][-1]["Name"] for e in seen] == ["two"] * 3
+    assert [e["Members"][-1]["Status"] for e in seen] == ["alive", "alive", "left"]
     assert seen[1]["Members"][0]["Tags"] == {"dc": "dc1", "rack": "7"}
+
+
+async def test_a_burst_is_one_record_per_kind_for_all_streams(one: RpcAgent) -> None:
+    first: list[Any] = []
+    second: list[Any] = []
+    own = one.agent.cluster.local_member()
+    ann, bob, cid = (replace(own, name=name) for name in ("ann", "bob", "cid"))
+    burst = [MemberJoined(ann), MemberFailed(bob), MemberJoined(cid), MemberFailed(cid)]
+    async with one.client() as client:
+        await client.subscribe("stream", {"Type": "*"}, besides_own_join(first))
+        await client.subscribe("stream", {"Type": "member-failed"}, second.append)
+        for event in [*burst, MemberUpdated(ann), MemberJoined(ann)]:
+            for subscription in one.agent.cluster._subscriptions:
+                subscription.publish(event)
+        await eventually(lambda: len(first) == 2 and second)
+
+    shown = {e["Event"]: [m["Name"] for m in e["Members"] if m["Name"] != "one"] for e in first}
+    assert shown == {"member-join": ["ann"], "member-failed": ["bob", "cid"]}
+    assert second == [e for e in first if e["Event"] == "member-failed"]
+
+
+async def test_of_user_events_that_may_be_merged_the_last_is_shown(one: RpcAgent) -> None:
+    seen: list[Any] = []
+    async with one.client() as client:
+        await client.subscribe("stream", {"Type": "user"}, seen.append)
+        for number in range(3):
+            await client.fire("deploy", b"%d" % number, coalesce=True)
+            await client.fire("other", b"%d" % number)
+        await eventually(lambda: len(seen) == 4)
+
+    assert [(e["Name"], e["Payload"]) for e in seen] == [
+        ("other", b"0"),
+        ("other", b"1"),
+        ("other", b"2"),
+        ("deploy", b"2"),
+    ]
 
 
 async def test_only_what_passes_the_filter_is_sent(one: RpcAgent, start_agent: StartAgent) -> None:
@@ -132,7 +182,7 @@ async def test_a_refused_stream_leaves_nothing_behind(one: RpcAgent) -> None:
     async with one.client() as client:
         with pytest.raises(RpcError, match="Invalid event filter"):
             await client.subscribe("stream", {"Type": "nothing"}, lambda _: None)
-        assert len(one.agent.cluster._subscriptions) == 1  # the agent's own
+        assert one.streams == 0
 
 
 async def test_streams_end_with_their_client(one: RpcAgent) -> None:
@@ -140,9 +190,9 @@ async def test_streams_end_with_their_client(one: RpcAgent) -> None:
         await client.subscribe("stream", {"Type": "*"}, lambda _: None)
         await client.subscribe("monitor", {"LogLevel": "DEBUG"}, lambda _: None)
         await eventually(lambda: one.agent.logs._watchers)
-        assert len(one.agent.cluster._subscriptions) == 2
+        assert one.streams == 1
 
-    await eventually(lambda: len(one.agent.cluster._subscriptions) == 1)
+    await eventually(lambda: one.streams == 0)
     assert not one.agent.logs._watchers
 
 

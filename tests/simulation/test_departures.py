@@ -58,10 +58,10 @@ def test_s18_a_leave_under_loss_is_left_and_never_a_failure(loss: float) -> None
         pool = Pool(seed=seed)
         hosts = pool.joined(12)
 
-        pool.lose(loss)
+        pool.loss = loss
         pool.leave(hosts[5])
         pool.run(4)
-        pool.lose(0.0)
+        pool.loss = 0.0
         pool.run(30)
 
         assert seen_as(pool, hosts[5].name, LEFT)
@@ -74,7 +74,7 @@ def test_r22_a_leave_that_nobody_hears_is_over_in_time() -> None:
     pool = Pool(seed=1)
     hosts = pool.joined(10)
 
-    pool.lose(1.0)
+    pool.loss = 1.0
     pool.leave(hosts[3])
     took = pool.run_until(lambda: not hosts[3].running, 10)
 
@@ -253,4 +253,4 @@ def test_r23_the_state_stays_small_while_members_come_and_go() -> None:
         sizes.append(len(state.encode()))
 
     assert max(sizes[60:]) <= max(sizes[20:60]) * 1.1
-    assert len(hosts[0].node.intents) <= 30
+    assert len(hosts[0].node.intents.early) <= 30

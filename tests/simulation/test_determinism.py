@@ -13,6 +13,7 @@ import pytest
 
 from gossip.wire.keyring import Keyring
 from tests.helpers import Pool
+from tests.wall_clock import jumps, set_wall_clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +24,7 @@ def digest(seed: int) -> str:
     ring = Keyring([b"0123456789abcdef"])
     hosts = pool.joined(9, keyring=ring)
     dice = random.Random(seed)
-    pool.lose(0.1)
+    pool.loss = 0.1
     for _ in range(20):
         host = dice.choice(pool.running())
         match dice.randrange(6):
@@ -40,7 +41,7 @@ def digest(seed: int) -> str:
                 host.node.force_leave(dice.choice(hosts).name, pool.now)
                 pool.drain(host)
         pool.run(dice.random() * 3)
-    pool.lose(0.0)
+    pool.loss = 0.0
     pool.run(20)
     digest = sha256()
     for entry in pool.packets:
@@ -58,6 +59,16 @@ def test_g05_the_same_seed_gives_the_same_history() -> None:
 
 def test_another_seed_gives_another_history() -> None:
     assert digest(1) != digest(2)
+
+
+def test_r10_a_wall_clock_that_jumps_by_ten_years_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steady = digest(3)
+
+    set_wall_clock(monkeypatch, jumps)
+
+    assert digest(3) == steady
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])

@@ -47,7 +47,7 @@ def test_l4_g15_all_events_reach_all_of_thirty_nodes(loss: float) -> None:
     pool, hosts = quiet_pool(30, 2)
     dice = random.Random(2)
 
-    pool.lose(loss)
+    pool.loss = loss
     for number in range(40):
         pool.fire(dice.choice(hosts), "deploy", b"%d" % number)
         pool.run(dice.random() * 0.3)

@@ -20,11 +20,11 @@ def whole(pool: Pool) -> bool:
 
 
 def split(pool: Pool, side: set[str]) -> None:
-    pool.cut(lambda a, b: (a.name in side) != (b.name in side))
+    pool.cut = lambda a, b: (a.name in side) != (b.name in side)
 
 
 def heal(pool: Pool) -> None:
-    pool.mend()
+    pool.cut = lambda _a, _b: False
 
 
 def names(hosts: list[Host]) -> set[str]:
@@ -84,7 +84,7 @@ def test_a_one_way_cut_does_not_kill_whom_others_can_reach() -> None:
     pool = Pool(seed=4)
     hosts = pool.joined(8)
 
-    pool.cut(lambda a, b: a is hosts[0] and b is hosts[1], udp_only=True)
+    pool.udp_cut = lambda a, b: a is hosts[0] and b is hosts[1]
     pool.run(120)
 
     assert [event for host in hosts for event in host.told(MemberFailed)] == []
@@ -95,7 +95,7 @@ def test_a_ring_of_cuts_kills_nobody() -> None:
     hosts = pool.joined(8)
     order = {host.name: number for number, host in enumerate(hosts)}
 
-    pool.cut(lambda a, b: order[b.name] == (order[a.name] + 1) % 8)
+    pool.cut = lambda a, b: order[b.name] == (order[a.name] + 1) % 8
     pool.run(90)
 
     assert [event for host in hosts for event in host.told(MemberFailed)] == []
@@ -123,21 +123,21 @@ def test_events_of_both_sides_are_everywhere_after_the_partition() -> None:
 
 
 def blackout(pool: Pool, host: Host) -> Callable[[], None]:
-    pool.cut(lambda a, b: host in (a, b))
+    pool.cut = lambda a, b: host in (a, b)
     return lambda: heal(pool)
 
 
 def udp_blackout(pool: Pool, host: Host) -> Callable[[], None]:
-    pool.cut(lambda a, b: host in (a, b), udp_only=True)
+    pool.udp_cut = lambda a, b: host in (a, b)
 
     def restore() -> None:
-        pool.mend()
+        pool.udp_cut = lambda _a, _b: False
 
     return restore
 
 
 def one_way(pool: Pool, host: Host) -> Callable[[], None]:
-    pool.cut(lambda a, _b: a is host)
+    pool.cut = lambda a, _b: a is host
     return lambda: heal(pool)
 
 
@@ -157,10 +157,10 @@ def pause(pool: Pool, host: Host) -> Callable[[], None]:
 
 
 def loss(pool: Pool, _host: Host) -> Callable[[], None]:
-    pool.lose(0.4)
+    pool.loss = 0.4
 
     def restore() -> None:
-        pool.lose(0.0)
+        pool.loss = 0.0
 
     return restore
 

@@ -43,7 +43,7 @@ def test_l4_a_query_is_answered_within_a_second_in_spite_of_loss() -> None:
     pool = Pool(seed=3)
     hosts = pool.joined(30)
     answering(hosts)
-    pool.lose(0.1)
+    pool.loss = 0.1
     start = pool.now
 
     asked = pool.ask(hosts[0], "who", relay_factor=3)
@@ -59,7 +59,7 @@ def test_relays_bring_answers_of_members_that_cannot_reach_us() -> None:
     hosts = pool.joined(8)
     answering(hosts)
     far = hosts[5]
-    pool.cut(lambda source, target: source is far and target is hosts[0], udp_only=True)
+    pool.udp_cut = lambda source, target: source is far and target is hosts[0]
 
     plain = pool.ask(hosts[0], "who", timeout=1)
     pool.run(1)

@@ -168,6 +168,67 @@ def cycles(imports: list[Import]) -> list[list[str]]:
     return found
 
 
+WALL_CLOCK = {
+    "time": {
+        "asctime", "clock_gettime", "clock_gettime_ns", "ctime", "gmtime", "localtime", "strftime",
+        "time", "time_ns",
+    },
+    "datetime": {"now", "today", "utcnow"},
+    "date": {"today"},
+    "uuid": {"uuid1"},
+}  # fmt: skip
+"""What tells the time of day, by who has it; all else that tells time is monotonic."""
+SHOWS_THE_TIME = {
+    "agent.commands.members": {"strftime"},  # of a change that -watch prints
+    "agent.log_stream": {"gmtime", "localtime", "strftime", "time"},  # of a line of the log
+    # Where the index of the members begins, so that it is higher than in the run before. Set back,
+    # the clock makes it lower, which Consul's clients know as a sign to begin anew.
+    "agent.pool": {"time"},
+}
+
+
+def wall_clock(source: str) -> set[str]:
+    """Every function through which a module asks for the time of day."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
+            found |= {node.attr} & WALL_CLOCK.get(name, set())
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.name for alias in node.names} & WALL_CLOCK.get(node.module or "", set())
+    return found
+
+
+def test_r10_the_wall_clock_is_read_only_to_be_shown() -> None:
+    found = {
+        module: functions
+        for module, path in MODULES.items()
+        if not module.startswith("simulations") and (functions := wall_clock(path.read_text()))
+    }
+
+    assert found == SHOWS_THE_TIME
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.time()",
+        "import datetime\ndatetime.datetime.now()",
+        "from datetime import date\ndate.today()",
+        "from time import time",
+        "import uuid\nuuid.uuid1()",
+        "import time\nf = time.time_ns",
+    ],
+)
+def test_r10_a_look_at_the_wall_clock_is_found(source: str) -> None:
+    assert wall_clock(source)
+
+
+def test_r10_monotonic_clocks_are_not_the_wall_clock() -> None:
+    assert not wall_clock("import time\ntime.monotonic(), time.perf_counter(), time.sleep(1)")
+
+
 def test_no_module_breaks_a_rule() -> None:
     assert breaches(IMPORTS) == []
 

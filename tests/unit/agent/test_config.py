@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent.config import AGENT_FLAGS, AgentConfig, AgentConfigError, Ports, decode_key, parse
-from agent.settings import SETTINGS
+from agent.config import AgentConfig, AgentConfigError, Ports, decode_key
+from agent.config_parse import AGENT_FLAGS, parse
+from agent.settings import DECLARED, SETTINGS
 from agent.version import VERSION
 from gossip.errors import ConfigError
 
@@ -117,7 +118,7 @@ def test_a_flag_sets_the_setting_of_the_same_meaning(argv: list[str], key: str, 
         ([DATA, "-node-id=xyz"], 'flag -node-id: "xyz" is not a UUID'),
         ([DATA, "-disable-host-node-id=false"], "flag -disable-host-node-id: "),
         ([DATA, "-bind=foo"], 'flag -bind: "foo" is not an IP address'),
-        ([DATA, "-bind=fe80::1%eth0"], "flag -bind: "),
+        ([DATA, "-bind=fe80::1"], 'flag -bind: "fe80::1" is link-local and needs its interface'),
         ([DATA, "-advertise=0.0.0.0"], 'flag -advertise: "0.0.0.0" is not an address of one host'),
         ([DATA, "-advertise=224.0.0.1"], "flag -advertise: "),
         ([DATA, "-client="], "flag -client: is empty"),
@@ -357,6 +358,9 @@ def test_keys_and_settings_given_by_the_caller_win() -> None:
         (["-bind=0.0.0.0"], "not encrypted"),
         (["-advertise=8.8.8.8"], "not encrypted"),
         (["-node=a_b"], "DNS"),
+        (["-advertise=fd00::1"], "advertise_addr fd00::1 is not of the family of bind_addr 127"),
+        (["-bind=::1", "-advertise=10.0.0.1"], "advertise_addr 10.0.0.1 is not of the family"),
+        (["-server", "-advertise-wan=fd00::1"], "advertise_addr_wan fd00::1 is not of the family"),
         (["-server"], "Raft"),
     ],
 )
@@ -364,6 +368,11 @@ def test_what_is_allowed_and_doubtful_is_warned_about(argv: list[str], word: str
     quiet = ["-node=n1", "-bind=127.0.0.1", DATA]
     assert parse(quiet).warnings() == []
     assert any(word in warning for warning in parse([*quiet, *argv]).warnings())
+
+
+@pytest.mark.parametrize("advertise", ["10.0.0.1", "fd00::1"])
+def test_an_agent_on_all_addresses_may_advertise_either_family(advertise: str) -> None:
+    assert parse(["-node=n1", "-bind=::", f"-advertise={advertise}", DATA]).warnings() == []
 
 
 def test_R49_verification_that_is_off_is_warned_about() -> None:  # noqa: N802 - the rule's own name
@@ -481,7 +490,7 @@ def test_serfs_rpc_is_off_unless_it_has_an_address() -> None:
 )
 def test_a_wrong_rpc_address_is_named(text: str) -> None:
     assert errors_of(DATA, f"-rpc-addr={text}") == (
-        f'flag -rpc-addr: "{text}" is not IP:port or unix:///path',
+        f'flag -rpc-addr: "{text}" is not IP:port, [IPv6]:port or unix:///path',
     )
 
 
@@ -494,3 +503,9 @@ def test_serfs_rpc_away_from_loopback_needs_a_key_and_is_warned_about(text: str)
     assert any("plain text" in warning for warning in config.warnings())
     assert "s3cret-key" not in f"{config!r}{config.warnings()}"
     assert "s3cret-key" in config.secrets
+
+
+def test_every_setting_and_every_flag_is_declared_once() -> None:
+    assert len({setting.key for setting in DECLARED}) == len(DECLARED)
+    flags = [setting.flag for setting in DECLARED if setting.flag]
+    assert len(set(flags)) == len(flags)

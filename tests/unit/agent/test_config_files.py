@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.config import AgentConfig, AgentConfigError, parse
+from agent.config import AgentConfig, AgentConfigError
+from agent.config_parse import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +131,7 @@ def test_flags_override_files_and_lists_append(tmp_path: Path) -> None:
 
 def test_files_are_merged_in_the_order_of_the_command_line(tmp_path: Path) -> None:
     one = write(
-        tmp_path / "1.json", {"node_name": "one", "start_join": ["1"], "ports": {"http": 1}}
+        tmp_path / "1.json", {"node_name": "one", "start_join": ["one"], "ports": {"http": 1}}
     )
     folder = tmp_path / "d"
     folder.mkdir()
@@ -140,10 +141,10 @@ def test_files_are_merged_in_the_order_of_the_command_line(tmp_path: Path) -> No
     (folder / "d.json").mkdir()
     argv = [f"-config-dir={folder}", f"-config-file={one}", "-data-dir=/nonexistent"]
     config = parse(argv)
-    assert (config.node_name, config.start_join) == ("one", ("a", "b", "1"))
+    assert (config.node_name, config.start_join) == ("one", ("a", "b", "one"))
     assert (config.ports.http, config.ports.server) == (1, 9)
     swapped = parse([argv[1], argv[0], argv[2]])
-    assert (swapped.node_name, swapped.start_join) == ("b", ("1", "a", "b"))
+    assert (swapped.node_name, swapped.start_join) == ("b", ("one", "a", "b"))
 
 
 def test_response_headers_of_several_files_are_merged(tmp_path: Path) -> None:

@@ -82,6 +82,19 @@ def test_secrets_are_hidden_wherever_they_appear(stream: io.StringIO) -> None:
     assert "ab\n" in text  # too short to be a secret
 
 
+def test_other_values_may_be_hidden_from_some_moment_on(stream: io.StringIO) -> None:
+    handler = LogHandler(stream, secrets=["earlier"])
+    handler.open()
+    handler.hide(["later"])
+    for value in ("earlier", "later"):
+        handler.emit(logging.makeLogRecord({"msg": f"value={value}", "levelno": logging.ERROR}))
+
+    assert [line.rpartition("=")[2] for line in stream.getvalue().splitlines()] == [
+        "earlier",
+        "<hidden>",
+    ]
+
+
 def test_a_record_that_does_not_format_is_written_all_the_same(stream: io.StringIO) -> None:
     logger_to(stream).info("count=%d", "x")
     assert "count=%d ('x',)" in stream.getvalue()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.config import parse
+from agent.config_parse import parse
 from agent.node_id import ensure_node_id
 from gossip.errors import ConfigError
 

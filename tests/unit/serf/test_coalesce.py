@@ -17,7 +17,7 @@ from gossip.events import (
     MemberUpdated,
     UserEvent,
 )
-from gossip.serf.coalesce import Coalescer
+from gossip.serf.coalesce import MAX_USER_EVENTS, Coalescer
 from gossip.serf.members import describe_member
 from gossip.swim.timers import Timers
 from tests.rigs import info_of
@@ -186,3 +186,24 @@ def test_without_a_quiet_time_everything_is_delivered_at_the_next_wake_up() -> N
     rig.run(0.0)
 
     assert rig.events() == [user(2)]
+
+
+def test_too_many_user_events_are_delivered_at_once() -> None:
+    rig = Rig()
+    rig.offer(*(user(number, name=str(number)) for number in range(MAX_USER_EVENTS - 1)))
+    held = rig.events()
+    rig.offer(user(9999, name="last"), user(9999, b"2", name="last"))
+
+    assert held == []
+    assert len(rig.events()) == MAX_USER_EVENTS
+    rig.run(10.0)
+    assert rig.events() == [user(9999, b"2", name="last")]
+
+
+def test_replaced_user_events_do_not_count() -> None:
+    rig = Rig()
+    rig.offer(*(user(number) for number in range(3 * MAX_USER_EVENTS)))
+
+    assert rig.events() == []
+    rig.run(10.0)
+    assert rig.events() == [user(3 * MAX_USER_EVENTS - 1)]

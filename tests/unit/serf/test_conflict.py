@@ -196,7 +196,7 @@ def test_r14_who_leaves_anyway_does_not_vote() -> None:
     rig.learn("ann")
     rig.node.leave(rig.now)
 
-    rig.node.notify_conflict(rig.m.own.info, info_of("me", addr=HIGHER), rig.now)
+    rig.m.delegate.notify_conflict(rig.m.own.info, info_of("me", addr=HIGHER), rig.now)
 
     assert rig.queued("queries") == []
 

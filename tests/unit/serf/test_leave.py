@@ -141,7 +141,7 @@ def test_after_the_farewell_pings_are_still_answered() -> None:
 
     rig.hear(Ping(7, "me"), source=address_of("ann"))
 
-    assert (Ack(7, rig.node.ack_payload()), address_of("ann")) in rig.sent()
+    assert (Ack(7, rig.node.membership.delegate.ack_payload()), address_of("ann")) in rig.sent()
     assert rig.status("me") is MemberStatus.LEFT
 
 
@@ -181,7 +181,7 @@ def test_r20_a_leave_intent_about_a_leaving_node_is_not_refuted() -> None:
 def test_the_intent_is_newer_than_everything_heard_about_us() -> None:
     rig = rig_with("ann")
     rig.node.member_clock.time = 41
-    rig.node._broadcast_join(rig.now)
+    rig.node.intents.announce_join(rig.now)
     rig.quiet()
 
     rig.node.leave(rig.now)

@@ -238,6 +238,15 @@ def test_r23_the_gone_are_forgotten_after_their_timeout(status: MemberStatus, ti
     assert sum(rig.registry.counts.values()) == 0
 
 
+def test_another_timeout_holds_for_those_who_failed_before_it() -> None:
+    rig = rig_at(FAILED, reconnect_timeout=60.0)  # failed at 10
+
+    rig.registry.reconnect_timeout = 5.0
+    rig.registry.reap(15.1)
+
+    assert rig.status is None
+
+
 @pytest.mark.parametrize("status", [ALIVE, LEAVING])
 def test_who_is_there_is_never_forgotten(status: MemberStatus) -> None:
     rig = rig_at(status, reconnect_timeout=0.0, tombstone_timeout=0.0)

@@ -274,7 +274,7 @@ def test_r21_intents_about_the_unknown_expire() -> None:
 
     rig.advance(76)
 
-    assert len(rig.node.intents) == 0
+    assert len(rig.node.intents.early) == 0
 
 
 @pytest.mark.parametrize("order", list(permutations([5, 6, 9])))
@@ -522,7 +522,7 @@ def test_our_state_tells_clocks_status_times_the_left_and_recent_events() -> Non
     rig.hear_serf(JoinIntent(5, "bob"), UserEvent(8, "x", b"1", coalesce=True))
     rig.node.query_clock.time = 4
 
-    sync = decode_serf(rig.node.local_state(join=False))
+    sync = decode_serf(rig.m.delegate.local_state(join=False))
 
     assert sync == StateSync(
         ltime=6,
@@ -566,8 +566,8 @@ def test_those_who_left_leave_and_the_others_join_as_of_their_times() -> None:
     assert bob is not None
     assert (rig.status("ann"), ann.status_ltime) == (LEFT, 8)
     assert (rig.status("bob"), bob.status_ltime) == (ALIVE, 9)
-    assert rig.node.intents.get("cat") == JoinIntent(3, "cat")
-    assert rig.node.intents.get("dan") == LeaveIntent(1, "dan", prune=False)
+    assert rig.node.intents.early.get("cat") == JoinIntent(3, "cat")
+    assert rig.node.intents.early.get("dan") == LeaveIntent(1, "dan", prune=False)
     assert rig.told() == [("left", "ann")]
 
 
@@ -743,7 +743,7 @@ def test_the_application_is_told_what_newcomers_are_said_to_be(
     asked: list[Member] = []
     rig = NodeRig(admit=asked.extend)
 
-    rig.node.admit([(NodeInfo("ann", ip_of("ann"), PORT, b"", VSN), state)])
+    rig.node.membership.delegate.admit([(NodeInfo("ann", ip_of("ann"), PORT, b"", VSN), state)])
 
     assert [(member.name, member.status) for member in asked] == [("ann", status)]
 

@@ -209,22 +209,31 @@ def test_r04_an_answer_over_tcp_keeps_a_member_alive_and_is_reported_once() -> N
     assert rig.stats["probes_failed"] == 0
     assert rig.stats["udp_unreachable"] == 1
     assert rig.m.take_notices() == ["ann answers over TCP but not over UDP"]
-    assert rig.m.prober.udp_unreachable == {"ann"}
+    assert rig.m.prober.tcp_only.names() == ["ann"]
 
 
 def test_r04_an_ack_over_udp_ends_that_and_a_relapse_is_reported_again() -> None:
     rig = rig_with("ann")
-    rig.m.prober.udp_unreachable.add("ann")
+    rig.m.prober.tcp_only.add("ann", rig.now)
 
     rig.hear(Ack(next_ping(rig).seq_no))
-    recovered = set(rig.m.prober.udp_unreachable)
+    recovered = rig.m.prober.tcp_only.names()
     next_ping(rig)
     rig.advance_until(lambda: rig.m._dials)
     answer_tcp_ping(rig)
     rig.advance(1)
 
-    assert recovered == set()
-    assert rig.stats["udp_unreachable"] == 1
+    assert recovered == []
+    assert rig.stats["udp_unreachable"] == 2
+
+
+def test_r04_who_answers_neither_way_is_a_suspect_and_not_unreachable_over_udp() -> None:
+    rig = rig_with("ann")
+    rig.m.prober.tcp_only.add("ann", rig.now)
+
+    rig.advance_until(lambda: rig.status("ann") is Status.SUSPECT)
+
+    assert rig.m.prober.tcp_only.names() == []
 
 
 def test_r51_a_tcp_ping_lives_no_longer_than_its_probe() -> None:

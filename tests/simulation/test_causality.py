@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gossip.swim.awareness import Awareness
 from gossip.wire.address import parse_ip
 from gossip.wire.messages import (
     Ack,
@@ -18,6 +19,9 @@ from gossip.wire.messages import (
     UserMessage,
 )
 from gossip.wire.serf import JoinIntent, LeaveIntent, Query, QueryResponse, Relay, UserEvent
+from simulations.checkers import CHECKERS
+from simulations.watch import Watch
+from simulations.world import World
 from tests.helpers import Host, Pool
 from tests.rigs import VSN
 
@@ -140,3 +144,24 @@ def test_s14_answers_to_a_stranger_are_not_much_larger_than_its_question(name: s
     answers = hosts[0].node.take_packets()
 
     assert sum(len(data) for data, _ in answers) <= 3 * len(question)
+
+
+def test_s14_probes_that_begin_when_a_late_ack_comes_are_no_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 3 of the campaign of 15 minutes: a node in doubt of itself waits longer than an interval."""
+    monkeypatch.setattr(Awareness, "apply", lambda _self, _delta: None)
+    watch = Watch(CHECKERS)
+    world = World(3, watch=watch)
+    hosts = [world.add("one"), world.add("two")]
+    world.join(*hosts)
+    world.run(3)
+    for host in hosts:
+        host.node.membership.awareness.score = 3
+    world.network.weather.latency = 0.7
+    before = world.packets_sent
+
+    world.run(120)
+
+    assert watch.violations == []
+    assert world.packets_sent - before > 200

@@ -145,9 +145,10 @@ class AgentConfig:
     server: bool = False
     """Announce a server. This agent has no Raft, so keep it away from a pool of Consul servers."""
     bootstrap: bool = False
-    """Announce the server as the one that may elect itself."""
+    """Lead the datacenter: keep its catalog, which the other agents ask for here."""
     bootstrap_expect: int = 0
-    """Servers expected before a first election, announced as ``expect``; 0 announces nothing."""
+    """Servers expected before a first election, announced as ``expect``; 0 announces nothing. `parse`
+    takes 1 for `bootstrap`."""
     datacenter: str = "dc1"
     """Datacenter, lower case; members of another one are refused."""
     node_id: str = ""
@@ -249,6 +250,18 @@ class AgentConfig:
     def runs_wan(self) -> bool:
         """Whether this agent is in the WAN pool: servers are unless that is turned off."""
         return self.server and self.ports.serf_wan >= 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this agent leads its datacenter, and keeps its catalog."""
+        return self.server and (self.bootstrap or self.dev)
+
+    @property
+    def catalog_path(self) -> Path | None:
+        """Where the catalog is kept; None keeps it in memory."""
+        if self.dev or not self.data_dir:
+            return None
+        return Path(self.data_dir) / "catalog.db"
 
     @property
     def rpc_bind(self) -> tuple[str, int] | Path | None:

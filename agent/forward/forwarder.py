@@ -54,6 +54,7 @@ REMEMBERED = 256
 
 NO_PATH = "No path to datacenter"
 NO_SERVERS = "No known Consul servers"
+NO_LEADER = "No cluster leader"
 ACROSS = "rpc error making call: "
 """What Consul puts before an error that comes from another agent, once for each hop."""
 UNREACHED = "rpc error getting client: failed to get conn: "
@@ -112,6 +113,7 @@ class Forwarder:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         hops: int = 0,
+        leader: bool = False,
         secret: bool = False,
     ) -> Answer:
         """Have a server answer a request.
@@ -124,6 +126,7 @@ class Forwarder:
             headers: those that travel, see `agent.forward.messages`.
             deadline: on the loop's clock; None waits for as long as the server takes.
             hops: agents that the request came through before us.
+            leader: it is for the leader of the datacenter, to whom its other servers send it on.
             secret: send it sealed or not at all.
 
         Returns:
@@ -132,12 +135,16 @@ class Forwarder:
         Raises:
             GossipError: there is nobody to ask, or no answer in time; the text is Consul's.
         """
-        if hops >= MAX_HOPS:
+        if hops >= (MAX_HOPS if leader else MAX_HOPS - 1):
             self.stats["loops"] += 1
             raise GossipError(f"{NO_PATH}: the request came through {hops} agents already")
-        candidates = self._candidates(dc if self._is_server else self.servers.datacenter)
+        datacenter = dc if self._is_server else self.servers.datacenter
+        # The other servers of our own datacenter could do no more than ask the leader, as we do.
+        only = leader and self._is_server and dc == self.servers.datacenter
+        candidates = self._candidates(datacenter, leader=leader, only=only)
         if not candidates:
-            raise GossipError(NO_PATH if self._is_server else NO_SERVERS)
+            nobody = NO_PATH if self._is_server else NO_SERVERS
+            raise GossipError(NO_LEADER if only else nobody)
         request = Request(method, target, headers or {}, body, hops + 1)
         try:
             async with asyncio.timeout_at(deadline):
@@ -148,16 +155,24 @@ class Forwarder:
         self.stats["sent"] += 1
         return _from_across(answer)
 
-    def _candidates(self, datacenter: str) -> list[Server]:
-        """Servers to ask, the first first."""
+    def _candidates(
+        self, datacenter: str, *, leader: bool = False, only: bool = False
+    ) -> list[Server]:
+        """Servers to ask, the first first: at random, or the leader before the others, or `only` it."""
         known = [s for s in self.servers.of(datacenter) if not self._is_ourselves(s)]
         ours = [server for server in known if server.ours]
         if known and not ours:
             log.warning("the servers there do not speak our protocol dc=%s", Value(datacenter))
+        if only:
+            ours = [server for server in ours if server.bootstrap]
         random.shuffle(ours)
         since = asyncio.get_running_loop().time() - AVOID
-        ours.sort(key=lambda server: self._failed_at.get(server.address, since) > since)
-        return ours[:ATTEMPTS]
+
+        def rank(server: Server) -> tuple[bool, bool]:
+            failed = self._failed_at.get(server.address, since) > since
+            return failed, leader and not server.bootstrap
+
+        return sorted(ours, key=rank)[:ATTEMPTS]
 
     def _is_ourselves(self, server: Server) -> bool:
         return server.dc == self.servers.datacenter and server.name == self._own_name

@@ -23,7 +23,7 @@ class WidePool(Pool):
         super().__init__(seed, latency=0.0, **settings)
         dice = random.Random(seed)
         self.way = way
-        self.network.way = lambda a, b: way(a, b) * (0.9 + 0.2 * dice.random())
+        self.network.distance = lambda a, b: way(a, b) * (0.9 + 0.2 * dice.random())
 
 
 def city(host: Host) -> int:

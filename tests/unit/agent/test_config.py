@@ -95,6 +95,13 @@ def test_flags_override_what_development_mode_sets() -> None:
         ),
         (["-server", "-bootstrap"], "bootstrap", True),
         (["-server", "-bootstrap-expect=3"], "bootstrap_expect", 3),
+        (["-server", "-bootstrap-expect=1"], "bootstrap", True),
+        (["-server", "-bootstrap-expect=1"], "bootstrap_expect", 0),
+        (["-server", "-bootstrap-expect=1"], "leads", True),
+        (["-server", "-bootstrap"], "leads", True),
+        (["-server", "-bootstrap-expect=3"], "leads", False),
+        (["-dev"], "leads", True),
+        ([], "leads", False),
         (["-protocol=3"], "protocol", 3),
     ],
 )
@@ -503,6 +510,12 @@ def test_serfs_rpc_away_from_loopback_needs_a_key_and_is_warned_about(text: str)
     assert any("plain text" in warning for warning in config.warnings())
     assert "s3cret-key" not in f"{config!r}{config.warnings()}"
     assert "s3cret-key" in config.secrets
+
+
+def test_the_leader_keeps_its_catalog_in_its_data_directory_or_in_memory(tmp_path: Path) -> None:
+    data = f"-data-dir={tmp_path}"
+    assert parse([data, "-server", "-bootstrap"]).catalog_path == tmp_path / "catalog.db"
+    assert parse(["-dev"]).catalog_path is None
 
 
 def test_every_setting_and_every_flag_is_declared_once() -> None:

@@ -386,6 +386,8 @@ class Membership(Outbox):
         self, record: Record, info: NodeInfo, incarnation: int, source: Address | None, now: float
     ) -> None:
         self._suspicions.end(info.name)
+        if record.status is Status.DEAD and record.incarnation:  # 0 has who is new
+            self.state_exchange.returned(record, now)
         was_gone, old_meta = record.gone, record.info.meta
         record.info = info
         record.incarnation = incarnation

@@ -56,12 +56,14 @@ async def register(call: Call) -> Reply:
     check_scripts(call, [definition])
     token = definition.token or token_of(call.parameters, call.headers)
     await call.agent.local.register_check(replace(definition, token=token))
+    await call.agent.sync.told()
     return Reply()
 
 
 async def deregister(call: Call) -> Reply:
     """Remove a check; one that is not there is no mistake."""
     await call.agent.local.deregister_check(call.rest)
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -69,6 +71,7 @@ def _teller(status: Status) -> Callable[[Call], Awaitable[Reply]]:
     async def tell(call: Call) -> Reply:
         """Take what a client found; without ``?note=`` there is no output."""
         call.agent.local.tell(call.rest, status, call.get("note"))
+        await call.agent.sync.told()
         return Reply()
 
     return tell
@@ -83,6 +86,7 @@ async def update(call: Call) -> Reply:
     except DefinitionError as error:
         raise HttpError(400, str(error)) from None
     call.agent.local.tell(call.rest, status, body.text("Output"))
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -90,6 +94,7 @@ async def maintenance(call: Call) -> Reply:
     """Take the node out of service, or bring it back."""
     enable = parse_enable(call)
     await call.agent.local.node_maintenance(enable=enable, reason=call.get("reason"))
+    await call.agent.sync.told()
     return Reply()
 
 

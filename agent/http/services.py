@@ -59,12 +59,14 @@ async def register(call: Call) -> Reply:
             checks=tuple(replace(check, token=check.token or token) for check in definition.checks),
         )
     await call.agent.local.register_service(definition, replace_checks=replace_checks)
+    await call.agent.sync.told()
     return Reply()
 
 
 async def deregister(call: Call) -> Reply:
     """Remove a service with its checks; one that is not there is no mistake."""
     await call.agent.local.deregister_service(call.rest)
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -79,6 +81,7 @@ async def maintenance(call: Call) -> Reply:
         )
     except UnknownServiceError as error:
         raise HttpError(404, str(error)) from None
+    await call.agent.sync.told()
     return Reply()
 
 

@@ -106,16 +106,20 @@ class Syncer:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        while True:
-            try:
-                if self._clock() >= self._full_at:
-                    await self._compare()
-                else:
-                    await self._tell()
-            except GossipError as error:
-                self._fail(error)
-            self._round.set()
-            await self._sleep()
+        try:
+            while True:
+                try:
+                    if self._clock() >= self._full_at:
+                        await self._compare()
+                    else:
+                        await self._tell()
+                except GossipError as error:
+                    self._fail(error)
+                self._round.set()
+                await self._sleep()
+        finally:
+            self._failing = True
+            self._round.set()  # nobody waits for what is told no more
 
     def compare_soon(self) -> None:
         """Do so within seconds: there may be a server, or a leader, that was not there before."""
@@ -186,7 +190,7 @@ class Syncer:
         pending = {(change.kind, change.id): change for change in self._changes.pending()}
         for key, change in pending.items():
             if key not in found:
-                self._settle([change])
+                self._changes.settle(change)
         for key, difference in found.items():
             noted = pending.get(key)
             waits = noted is not None and (noted.urgent or difference.output_only)
@@ -227,9 +231,10 @@ class Syncer:
             at = self._deferred.get(change.id)
             if at is None:
                 at = now + self._update_interval / 2 + self._rng.uniform(0, self._update_interval)
-            deferred[change.id] = at
             if at <= now:
                 due.append(change)
+            else:
+                deferred[change.id] = at
         self._deferred = deferred
         return due
 
@@ -239,7 +244,7 @@ class Syncer:
         if service is None:
             gone = Deregistration(node=self._node().node, service_id=change.id)
             await self._write(gone, "service", change.id)
-            self._settle([change])
+            self._changes.settle(change)
             return []
         together: list[Change] = []
         entries: list[CheckEntry] = []
@@ -256,7 +261,8 @@ class Syncer:
             node=self._node(), service=service.entry, checks=tuple(entries), keep_node=True
         )
         await self._write(write, "service", change.id, service.definition.token)
-        self._settle([change, *together])
+        for one in (change, *together):
+            self._changes.settle(one)
         return together
 
     async def _tell_check(self, change: Change) -> None:
@@ -267,7 +273,7 @@ class Syncer:
         else:
             write = Registration(node=self._node(), checks=(check.entry,), keep_node=True)
             await self._write(write, "check", change.id, check.definition.token)
-        self._settle([change])
+        self._changes.settle(change)
 
     async def _write(self, write: Write, what: str, name: str, token: str = "") -> None:
         """Have the catalog take a write; one that it refuses waits for the next comparison."""
@@ -282,9 +288,3 @@ class Syncer:
                 self._full_soon(RETRY_INTERVAL + self._spread(RETRY_INTERVAL))
         else:
             self.stats["written"] += 1
-
-    def _settle(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            self._changes.settle(change)
-            if change.kind is Kind.CHECK:
-                self._deferred.pop(change.id, None)

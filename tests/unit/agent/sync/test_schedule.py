@@ -401,6 +401,10 @@ async def test_output_alone_waits_for_half_to_one_and_a_half_intervals() -> None
             assert UPDATE / 2 <= catalog.writes[-1][0] - begin <= UPDATE * 1.5
             # It is the newest output, not the one that began the wait.
             assert catalog.checks["mem"].output == rig_output(rig)
+        rig.says("last")
+        await asyncio.sleep(UPDATE * 1.5 + 1)
+        assert catalog.checks["mem"].output == "last"
+        assert catalog.writes[-1][0] not in catalog.reads, "its time wakes whoever tells"
 
 
 def rig_output(rig: Rig) -> str:

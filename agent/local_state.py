@@ -78,12 +78,13 @@ class LocalState:
         checks: likewise.
         changes: what the catalog has not been told.
         reaped: services that were deregistered because they were critical for too long.
+        refused: registrations that would have been one too many.
     """
 
     def __init__(self, config: AgentConfig, data_dir: Path | None) -> None:
         self.services: dict[str, LocalService] = {}
         self.changes = Changes()
-        self.reaped = 0
+        self.reaped = self.refused = 0
         self._config = config
         self._runners = Runners()
         self.checks = Checks(config.node_name, self.changes, self._runners)
@@ -178,6 +179,7 @@ class LocalState:
             "pending_changes": len(self.changes),
             "dropped_changes": self.changes.dropped,
             "reaped": self.reaped,
+            "refused": self.refused,
         }
 
     # Services
@@ -291,9 +293,11 @@ class LocalState:
     def _check_room(self, service_id: str | None, checks: Iterable[CheckDefinition]) -> None:
         more = service_id is not None and service_id not in self.services
         if more and len(self.services) >= MAX_SERVICES:
+            self.refused += 1
             raise LimitError(f"this agent has {MAX_SERVICES} services, which is the limit")
         new = sum(self.checks.get(check.id) is None for check in checks)
         if new and len(self.checks) + new > MAX_CHECKS:
+            self.refused += 1
             raise LimitError(f"this agent may have {MAX_CHECKS} checks, and this would be more")
 
     def _check_usable(self, check: CheckDefinition) -> None:

@@ -152,6 +152,7 @@ async def test_there_is_room_for_so_many_services_and_checks_and_no_more(
         with pytest.raises(LimitError, match="may have 2 checks"):
             await state.register_check(check("disk"))
         await state.register_check(check())
+        assert state.stats()["refused"] == 3
 
 
 async def test_every_change_is_to_be_told_to_the_catalog_once() -> None:

@@ -301,6 +301,18 @@ async def test_a_check_of_a_service_that_nobody_defined_is_named_and_left_out(
     assert "id=x service=nope" in message
 
 
+async def test_the_configuration_may_check_a_service_that_a_client_registered(
+    tmp_path: Path,
+) -> None:
+    async with started(folder=tmp_path) as state:
+        await state.register_service(service())
+    async with started(config(checks=[check(ServiceID="web")]), tmp_path) as state:
+        assert ids(state) == (["web"], ["mem"])
+        found = state.checks.get("mem")
+        assert found is not None
+        assert found.entry.service_name == "web"
+
+
 # Maintenance
 
 

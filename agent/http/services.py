@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, service_definition
-from agent.http.checks import check_scripts, parse_enable
+from agent.http.answers import json_text
+from agent.http.checks import check_scripts, parse_enable, reason_of
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
-from agent.http.routing import Call, Methods, Reply, Route
-from agent.local_state import UnknownServiceError
+from agent.http.routing import Call, Methods, Reply, Route, Rows
+from agent.maintenance import UnknownServiceError, maintain_service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.store.entries import ServiceEntry
 
-__all__ = ["routes"]
+__all__ = ["routes", "service_shown"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration; a service with all it may have takes a few kilobytes."""
@@ -35,8 +39,8 @@ def routes() -> tuple[Route, ...]:
 async def services(call: Call) -> Reply:
     """Show the services by ID."""
     refuse_filter(call.parameters)
-    found = call.agent.local.services
-    return Reply({key: _render(found[key].entry) for key in sorted(found)})
+    entries = [service.entry for service in call.agent.local.services.values()]
+    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("id")))
 
 
 async def register(call: Call) -> Reply:
@@ -44,13 +48,9 @@ async def register(call: Call) -> Reply:
     body = Body.parse(await call.read_body(MAX_BODY))
     try:
         definition = service_definition(body)
-        replace_checks = parse_truth(
-            call.get("replace-existing-checks"), empty=call.has("replace-existing-checks")
-        )
     except DefinitionError as error:
         raise HttpError(400, str(error)) from None
-    except ValueError as error:
-        raise HttpError(400, f"Invalid value for replace-existing-checks: {error}") from None
+    replace_checks = _replaces_checks(call)
     check_scripts(call, definition.checks)
     if token := definition.token or token_of(call.parameters, call.headers):
         definition = replace(
@@ -61,6 +61,14 @@ async def register(call: Call) -> Reply:
     await call.agent.local.register_service(definition, replace_checks=replace_checks)
     await call.agent.sync.told()
     return Reply()
+
+
+def _replaces_checks(call: Call) -> bool:
+    key = "replace-existing-checks"
+    try:
+        return parse_truth(call.get(key), empty=call.has(key))
+    except ValueError as error:
+        raise HttpError(400, f"Invalid value for {key}: {error}") from None
 
 
 async def deregister(call: Call) -> Reply:
@@ -76,16 +84,18 @@ async def maintenance(call: Call) -> Reply:
         raise HttpError(400, "Missing service ID")
     enable = parse_enable(call)
     try:
-        await call.agent.local.service_maintenance(
-            call.rest, enable=enable, reason=call.get("reason")
-        )
+        await maintain_service(call.agent.local, call.rest, enable=enable, reason=reason_of(call))
     except UnknownServiceError as error:
         raise HttpError(404, str(error)) from None
     await call.agent.sync.told()
     return Reply()
 
 
-def _render(service: ServiceEntry) -> dict[str, Any]:
+def _by_id(services: Sequence[ServiceEntry]) -> Sequence[ServiceEntry]:
+    return sorted(services, key=attrgetter("id"))
+
+
+def service_shown(service: ServiceEntry) -> dict[str, Any]:
     """A service as Consul 1.8 shows it to the agent's clients."""
     passing, warning = service.weights
     tagged = {
@@ -103,3 +113,7 @@ def _render(service: ServiceEntry) -> dict[str, Any]:
         "Weights": {"Passing": passing, "Warning": warning},
         "EnableTagOverride": service.enable_tag_override,
     }
+
+
+def _to_json(service: ServiceEntry) -> str:
+    return json_text(service_shown(service))

@@ -12,8 +12,8 @@ import pytest
 
 from agent import local_files
 from agent.decode import Body
-from agent.definitions import check_data, check_definition, service_data, service_definition
-from agent.local_files import Folder, LocalFiles, State
+from agent.definitions import check_definition, service_definition
+from agent.local_files import Folder, LocalFiles, State, check_data, service_data
 from agent.store.entries import Status
 from gossip.errors import GossipError
 
@@ -129,6 +129,17 @@ async def test_a_log_line_about_a_file_does_not_quote_it(
     await LocalFiles(tmp_path).load()
     assert "s3cret" not in caplog.text
     assert "Port is not a whole number" in caplog.text
+
+
+async def test_more_files_than_are_read_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await LocalFiles(tmp_path).save(
+        {(Folder.SERVICES, name): {"Name": name} for name in ("a", "b", "c")}
+    )
+    monkeypatch.setattr(local_files, "MAX_FILES", 2)
+    assert len((await LocalFiles(tmp_path).load()).services) == 2
+    assert "more files than are read" in caplog.text
 
 
 async def test_what_a_crash_left_of_a_write_is_not_read(tmp_path: Path) -> None:

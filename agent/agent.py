@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -24,10 +25,19 @@ from agent.merge import lan_problem
 from agent.pool import Pool
 from agent.seeds import SeedSettings
 from agent.servers import Servers, server_of
-from agent.user_events import UserEvents
+from agent.sync.catalogs import ForwardedCatalog, StoredCatalog
+from agent.sync.node import node_entry
+from agent.sync.schedule import Syncer
+from agent.user_events import NEW_LEADER, UserEvents
 from agent.wan import WanPool
 from gossip.errors import GossipError
-from gossip.events import Member, NameConflictLost, QueryReceived
+from gossip.events import (
+    Member,
+    MemberJoined,
+    MemberUpdated,
+    NameConflictLost,
+    QueryReceived,
+)
 from gossip.events import UserEvent as SerfEvent
 from gossip.tasks import Tasks
 from gossip.wire.address import join_host_port
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
     from agent.coordinates import DatacenterCoordinates
     from agent.reload import Reloader
     from agent.servers import Server
+    from agent.store.entries import NodeEntry
     from agent.store.store import Store
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
@@ -73,6 +84,7 @@ class Description:
     """Empty on all but the leader."""
     local: dict[str, str]
     checks: dict[str, str]
+    sync: dict[str, str]
     coordinate: Coordinate | None
 
 
@@ -97,6 +109,7 @@ class Agent:
         store: the catalog of the datacenter, kept by its leader; None on all others.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
+        sync: tells the catalog of `local`.
         http_port: of the HTTP interface, which sets it when the system chose one.
         reloader: reads the configuration again; set by whoever read it first.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
@@ -151,6 +164,17 @@ class Agent:
             is_server=config.server,
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
+        self.sync = Syncer(
+            self.local,
+            StoredCatalog(self.store, config.node_name)
+            if self.store
+            else ForwardedCatalog(self.forwarder, lambda: self.config),
+            node=self._catalog_node,
+            members=lambda: len(self.cluster.members()),
+            update_interval=config.check_update_interval,
+            rng=random.Random(),
+        )
+        self._syncing: asyncio.Task[None] | None = None
         self._user_events = UserEvents(
             self.cluster, self.events, config.node_name, self.local.services.values()
         )
@@ -175,6 +199,7 @@ class Agent:
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self.announce(self.config)
         self._tasks.spawn(self._follow_events())
+        self._syncing = self._tasks.spawn(self.sync.run())
         if self.store is not None:
             self._tasks.spawn(self._reconcile(self.store))
 
@@ -212,6 +237,8 @@ class Agent:
         await asyncio.shield(self._leaving)
 
     async def _leave(self) -> None:
+        if self._syncing is not None:
+            self._syncing.cancel()  # or we might be in the catalog again after the leader removed us
         for pool in reversed(self._pools):
             await pool.leave()
         self._finish(0)
@@ -356,6 +383,10 @@ class Agent:
         self._server_port = port
         await self.announce(self.config)
 
+    def _catalog_node(self) -> NodeEntry:
+        wan = self.wan.cluster.local_address[0] if self.wan else ""
+        return node_entry(self.config, self.node_id, self.cluster.local_address[0], wan)
+
     def datacenter_coordinates(self) -> list[DatacenterCoordinates]:
         """The coordinates of the servers of each datacenter that is known."""
         wan = self.wan.cluster if self.wan else None
@@ -403,6 +434,8 @@ class Agent:
             match event:
                 case SerfEvent():
                     self._user_events.receive(event)
+                    if event.name == NEW_LEADER:
+                        self.sync.compare_soon()
                 case QueryReceived():
                     pass  # whoever registered a handler for it answers
                 case NameConflictLost():
@@ -410,6 +443,8 @@ class Agent:
                     self._finish(1)
                 case _:
                     self.lan.log_change(event)
+                    if isinstance(event, MemberJoined | MemberUpdated) and server_of(event.member):
+                        self.sync.compare_soon()
 
     # All of it
 
@@ -431,5 +466,6 @@ class Agent:
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
             self.local.counts(),
             {name: str(count) for name, count in self.local.stats().items()},
+            {name: str(count) for name, count in self.sync.stats.items()},
             self.cluster.coordinate,
         )

@@ -157,6 +157,8 @@ class AgentConfig:
     """UUID of this node; empty takes the one kept in the data directory, or makes one."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of this node besides Consul's own; all of them together take at most 512 bytes, encoded."""
+    node_meta: Mapping[str, str] = field(default_factory=dict)
+    """Free text by key that the catalog shows with this node."""
     disable_host_node_id: bool = True
     """Node IDs are never derived from the host; False is refused."""
     data_dir: str = ""
@@ -227,6 +229,9 @@ class AgentConfig:
     """Services of this node."""
     checks: tuple[CheckDefinition, ...] = ()
     """Checks of this node, or of its services."""
+    check_update_interval: float = 300.0
+    """What a check prints while its status stays the same is told to the catalog after about so long; 0
+    tells it at once, which costs a write for every run."""
     enable_script_checks: bool = False
     """Run programs as checks, also those that clients on this machine register: whoever may do that may
     run anything here."""

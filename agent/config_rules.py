@@ -68,6 +68,9 @@ RESERVED_TAGS = frozenset(
     ]
 )
 """Tags that agents, ours and Consul's, give themselves and read in one another."""
+MAX_META = 64
+"""Keys of `AgentConfig.node_meta`."""
+MAX_META_VALUE = 512
 _NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -146,6 +149,19 @@ def _tag_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         encode_own_tags(tags)
     except ConfigError as error:
         yield "tags", str(error)
+
+
+def _meta_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    """Consul's rules, so that what our nodes say may stand in its catalogs too."""
+    if len(config.node_meta) > MAX_META:
+        yield "node_meta", f"{len(config.node_meta)} keys exceed the limit of {MAX_META}"
+    for key, value in config.node_meta.items():
+        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", key):
+            yield "node_meta", f"{key!r} is not 1 to 128 letters, digits, dashes and underscores"
+        elif key.startswith("consul-"):
+            yield "node_meta", f'"{key}" begins with "consul-", which is reserved'
+        elif len(value) > MAX_META_VALUE:
+            yield "node_meta", f'"{key}" has a value of more than {MAX_META_VALUE} characters'
 
 
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
@@ -267,6 +283,9 @@ def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 
 
 def _definition_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    if config.check_update_interval < 0:
+        interval = format_duration(config.check_update_interval)
+        yield "check_update_interval", f"{interval} is below 0s"
     checks = [*config.checks, *(check for one in config.services for check in one.checks)]
     for key, count, limit in (
         ("services", len(config.services), MAX_SERVICES),
@@ -364,6 +383,7 @@ def _family_warnings(config: AgentConfig) -> Iterator[str]:
 
 _RULES = (
     _tag_problems,
+    _meta_problems,
     _identity_problems,
     _address_problems,
     _http_address_problems,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.decode import Body
 
 __all__ = [
+    "CONSUL_SERVICE",
     "MAINTENANCE",
     "MAX_CHECKS",
     "MAX_SERVICES",

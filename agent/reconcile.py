@@ -92,15 +92,9 @@ def _alive(member: Member, catalog: Catalog) -> Write | None:
         )
         if is_right and _says(catalog, member.name, Status.PASSING):
             return None
-        node = NodeEntry(
-            node=known.node.node,
-            address=member.addr,
-            id=member.tags.get("id", ""),
-            tagged_addresses=known.node.tagged_addresses,
-            meta=known.node.meta,
-        )
     check = _serf_check(member.name, Status.PASSING, ALIVE)
-    return Registration(node=node, service=service, checks=(check,))
+    # The rest of the node is told by its own agent, perhaps at this moment.
+    return Registration(node=node, service=service, checks=(check,), keep_details=True)
 
 
 def _failed(member: Member, catalog: Catalog) -> Write | None:

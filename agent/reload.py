@@ -40,6 +40,7 @@ RELOADABLE = frozenset({
     "leave_on_terminate",
     "limits",
     "log_level",
+    "node_meta",
     "reconnect_timeout",
     "reconnect_timeout_wan",
     "retry_interval",
@@ -126,6 +127,8 @@ async def take_over(agent: Agent, config: AgentConfig) -> list[str]:
         await agent.announce(in_force)
     agent.config = in_force
     agent.local.follow(in_force)
+    if in_force.node_meta != old.node_meta:
+        agent.sync.compare_soon()
     agent.lan.follow(SeedSettings.of(in_force), in_force.reconnect_timeout)
     if agent.wan is not None:
         agent.wan.follow(SeedSettings.of(in_force, "_wan"), in_force.reconnect_timeout_wan)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_script"]
 
+KILL_WAIT = 5.0
+"""Seconds that a killed program is waited for: one that the kernel holds, on a dead disk, ends later."""
 _BY_EXIT_CODE = {0: Status.PASSING, 1: Status.WARNING}
 
 
@@ -72,7 +74,8 @@ async def _end(process: asyncio.subprocess.Process, output: _Output) -> None:
     if process.returncode is None or not output.ended.done():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), KILL_WAIT)
 
 
 class _Output(asyncio.Protocol):

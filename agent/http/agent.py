@@ -76,7 +76,7 @@ async def describe(call: Call) -> Reply:
             "Coord": None if coordinate is None else render_coordinate(coordinate),
             "Member": render_member(description.member),
             "Stats": _stats(description),
-            "Meta": {},
+            "Meta": dict(description.config.node_meta),
         }
     )
 
@@ -215,6 +215,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "forward": description.forwarding,
         "catalog": description.catalog,
         "checks": description.checks,
+        "sync": description.sync,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import service_entry
+from agent.definitions import DefinitionError, service_entry
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.reading import (
@@ -17,8 +17,8 @@ from agent.http.reading import (
     store_of,
     version_of,
 )
-from agent.http.registration import check_of, node_of
 from agent.http.routing import Call, Forwards, Methods, Reply, Route, Rows
+from agent.registrations import check_of, node_of
 from agent.store.entries import Deregistration, Registration, folded
 from agent.store.watch import NODES, SERVICES, Topic
 
@@ -70,14 +70,16 @@ async def register(call: Call) -> Reply:
     for check in many:
         if (other := check.text("Node")) and folded(other) != folded(name):
             raise HttpError(400, f'check node "{other}" does not match node "{name}"')
-    await store_of(call).register(
-        Registration(
+    try:
+        write = Registration(
             node=node_of(body),
             service=None if service is None else service_entry(service, name, "Service"),
             checks=tuple(check_of(check, name) for check in many),
             keep_node=body.truth("SkipNodeUpdate"),
         )
-    )
+    except DefinitionError as error:
+        raise HttpError(400, str(error)) from None
+    await store_of(call).register(write)
     return Reply(data=True)
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, check_definition, status_of
+from agent.http.answers import json_text
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
-from agent.http.routing import Call, Methods, Reply, Route
+from agent.http.routing import Call, Methods, Reply, Route, Rows
 from agent.maintenance import maintain_node
 from agent.store.entries import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from agent.definitions import CheckDefinition
     from agent.store.entries import CheckEntry
 
-__all__ = ["check_scripts", "parse_enable", "routes"]
+__all__ = ["check_scripts", "check_shown", "parse_enable", "reason_of", "routes"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration or of an update, whose output is cut in any case."""
@@ -43,8 +45,8 @@ def routes() -> tuple[Route, ...]:
 async def checks(call: Call) -> Reply:
     """Show the checks by ID; how they are made is not shown, as it may hold secrets."""
     refuse_filter(call.parameters)
-    entries = {check.entry.check_id: check.entry for check in call.agent.local.checks}
-    return Reply({key: _render(entries[key]) for key in sorted(entries)})
+    entries = [check.entry for check in call.agent.local.checks]
+    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("check_id")))
 
 
 async def register(call: Call) -> Reply:
@@ -57,12 +59,14 @@ async def register(call: Call) -> Reply:
     check_scripts(call, [definition])
     token = definition.token or token_of(call.parameters, call.headers)
     await call.agent.local.register_check(replace(definition, token=token))
+    await call.agent.sync.told()
     return Reply()
 
 
 async def deregister(call: Call) -> Reply:
     """Remove a check; one that is not there is no mistake."""
     await call.agent.local.deregister_check(call.rest)
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -70,6 +74,7 @@ def _teller(status: Status) -> Callable[[Call], Awaitable[Reply]]:
     async def tell(call: Call) -> Reply:
         """Take what a client found; without ``?note=`` there is no output."""
         call.agent.local.tell(call.rest, status, call.get("note"))
+        await call.agent.sync.told()
         return Reply()
 
     return tell
@@ -84,13 +89,15 @@ async def update(call: Call) -> Reply:
     except DefinitionError as error:
         raise HttpError(400, str(error)) from None
     call.agent.local.tell(call.rest, status, body.text("Output"))
+    await call.agent.sync.told()
     return Reply()
 
 
 async def maintenance(call: Call) -> Reply:
     """Take the node out of service, or bring it back."""
     enable = parse_enable(call)
-    await maintain_node(call.agent.local, enable=enable, reason=call.get("reason"))
+    await maintain_node(call.agent.local, enable=enable, reason=reason_of(call))
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -111,6 +118,11 @@ def parse_enable(call: Call) -> bool:
     raise HttpError(400, f'Invalid value for enable: "{text[:60]}"')
 
 
+def reason_of(call: Call) -> str:
+    """``?reason=``, in which what is no UTF-8 is replaced."""
+    return call.get("reason").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def check_scripts(call: Call, found: Iterable[CheckDefinition]) -> None:
     """Refuse scripts of clients on other machines, whatever else these may change.
 
@@ -121,7 +133,11 @@ def check_scripts(call: Call, found: Iterable[CheckDefinition]) -> None:
         raise HttpError(403, "Scripts are taken from clients on this machine only")
 
 
-def _render(check: CheckEntry) -> dict[str, Any]:
+def _by_id(checks: Sequence[CheckEntry]) -> Sequence[CheckEntry]:
+    return sorted(checks, key=attrgetter("check_id"))
+
+
+def check_shown(check: CheckEntry) -> dict[str, Any]:
     """A check as Consul 1.8 shows it to the agent's clients."""
     return {
         "Node": check.node,
@@ -138,3 +154,7 @@ def _render(check: CheckEntry) -> dict[str, Any]:
         "CreateIndex": 0,
         "ModifyIndex": 0,
     }
+
+
+def _to_json(check: CheckEntry) -> str:
+    return json_text(check_shown(check))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, service_definition
-from agent.http.checks import check_scripts, parse_enable
+from agent.http.answers import json_text
+from agent.http.checks import check_scripts, parse_enable, reason_of
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
-from agent.http.routing import Call, Methods, Reply, Route
+from agent.http.routing import Call, Methods, Reply, Route, Rows
 from agent.maintenance import UnknownServiceError, maintain_service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.store.entries import ServiceEntry
 
-__all__ = ["routes"]
+__all__ = ["routes", "service_shown"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration; a service with all it may have takes a few kilobytes."""
@@ -35,8 +39,8 @@ def routes() -> tuple[Route, ...]:
 async def services(call: Call) -> Reply:
     """Show the services by ID."""
     refuse_filter(call.parameters)
-    found = call.agent.local.services
-    return Reply({key: _render(found[key].entry) for key in sorted(found)})
+    entries = [service.entry for service in call.agent.local.services.values()]
+    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("id")))
 
 
 async def register(call: Call) -> Reply:
@@ -55,6 +59,7 @@ async def register(call: Call) -> Reply:
             checks=tuple(replace(check, token=check.token or token) for check in definition.checks),
         )
     await call.agent.local.register_service(definition, replace_checks=replace_checks)
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -69,6 +74,7 @@ def _replaces_checks(call: Call) -> bool:
 async def deregister(call: Call) -> Reply:
     """Remove a service with its checks; one that is not there is no mistake."""
     await call.agent.local.deregister_service(call.rest)
+    await call.agent.sync.told()
     return Reply()
 
 
@@ -78,15 +84,18 @@ async def maintenance(call: Call) -> Reply:
         raise HttpError(400, "Missing service ID")
     enable = parse_enable(call)
     try:
-        await maintain_service(
-            call.agent.local, call.rest, enable=enable, reason=call.get("reason")
-        )
+        await maintain_service(call.agent.local, call.rest, enable=enable, reason=reason_of(call))
     except UnknownServiceError as error:
         raise HttpError(404, str(error)) from None
+    await call.agent.sync.told()
     return Reply()
 
 
-def _render(service: ServiceEntry) -> dict[str, Any]:
+def _by_id(services: Sequence[ServiceEntry]) -> Sequence[ServiceEntry]:
+    return sorted(services, key=attrgetter("id"))
+
+
+def service_shown(service: ServiceEntry) -> dict[str, Any]:
     """A service as Consul 1.8 shows it to the agent's clients."""
     passing, warning = service.weights
     tagged = {
@@ -104,3 +113,7 @@ def _render(service: ServiceEntry) -> dict[str, Any]:
         "Weights": {"Passing": passing, "Warning": warning},
         "EnableTagOverride": service.enable_tag_override,
     }
+
+
+def _to_json(service: ServiceEntry) -> str:
+    return json_text(service_shown(service))

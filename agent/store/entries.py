@@ -163,12 +163,14 @@ class Registration:
         service: likewise.
         checks: likewise.
         keep_node: a node that exists is left as it is.
+        keep_details: its tagged addresses and metadata are; who writes does not know these.
     """
 
     node: NodeEntry
     service: ServiceEntry | None = None
     checks: tuple[CheckEntry, ...] = ()
     keep_node: bool = False
+    keep_details: bool = False
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -104,20 +104,23 @@ class Transaction:
         if not write.node.node or not (write.node.address or write.keep_node):
             raise StoreError("Must provide node and address")
         key = folded(write.node.node)
-        name = self._put_node(key, write.node, keep=write.keep_node)
+        name = self._put_node(key, write)
         if write.service is not None:
             self._put_service(key, replace(write.service, node=name))
         for check in {check.check_id: check for check in write.checks}.values():  # the last counts
             self._put_check(key, replace(check, node=name))
 
-    def _put_node(self, key: str, node: NodeEntry, *, keep: bool) -> str:
+    def _put_node(self, key: str, write: Registration) -> str:
         """Store a node; returns its name, whose first spelling stays."""
+        node = write.node
         _check_id(node.id)
         old = self._find(node_from, _NODE, key)
-        if old is not None and keep:
+        if old is not None and write.keep_node:
             return old.node
         if old is not None:
             node = replace(node, node=old.node)
+        if old is not None and write.keep_details:
+            node = replace(node, tagged_addresses=old.tagged_addresses, meta=old.meta)
         namesake = self._find(node_from, _NODE_OF_ID, node.id)
         if namesake is not None and folded(namesake.node) != key:
             # A node that was renamed: under its old name it will not be heard of again.

@@ -118,6 +118,26 @@ async def test_how_checks_are_made_is_shown_nowhere() -> None:
         assert secret not in repr(agent.agent.local.services)
 
 
+@pytest.mark.parametrize("count", [0, 1, 300])
+async def test_few_and_many_are_shown_alike_also_when_they_are_to_be_pretty(count: int) -> None:
+    names = sorted(f's"{number}ä' for number in range(count))
+    defined = tuple(service_definition(Body({"name": n, "check": {"ttl": "1h"}})) for n in names)
+    async with running(services=defined) as one:
+        for path, keys in (("services", names), ("checks", [f"service:{name}" for name in names])):
+            plain, pretty = (
+                await one.get(f"/v1/agent/{path}"),
+                await one.get(f"/v1/agent/{path}?pretty"),
+            )
+            assert list(plain.json) == keys
+            assert plain.text == json.dumps(plain.json, ensure_ascii=False, separators=(",", ":"))
+            assert pretty.text == json.dumps(plain.json, ensure_ascii=False, indent=4) + "\n"
+
+
+async def test_a_reason_that_is_no_text_becomes_text(one: TestAgent) -> None:
+    assert await put(one, "maintenance?enable=true&reason=a%ffb") == OK
+    assert (await checks(one))["_node_maintenance"]["Notes"] == "a\ufffdb"
+
+
 async def test_filter_expressions_are_refused_rather_than_ignored(one: TestAgent) -> None:
     for path in ("checks", "services"):
         assert (await one.get(f"/v1/agent/{path}?filter=x")).status == 400
@@ -256,6 +276,50 @@ async def test_maintenance_of_node_and_service(one: TestAgent) -> None:
     assert await put(one, "service/maintenance/web?enable=f") == OK
     assert await put(one, "maintenance?enable=false") == OK
     assert await checks(one) == {}
+
+
+# Fitness by status codes
+
+
+async def fitness(agent: TestAgent, path: str) -> tuple[int, str, str]:
+    answer = await agent.get(f"/v1/agent/health/service/{path}")
+    return answer.status, answer.headers["x-consul-reason"], answer.text
+
+
+async def test_the_worst_check_of_a_service_and_of_its_node_decides(one: TestAgent) -> None:
+    await put(one, "service/register", {"Name": "web", "ID": "w1", "Check": TTL})
+    await put(one, "service/register", {"Name": "web", "ID": "w2"})
+    await put(one, "check/register", {"Name": "node", "Status": "passing"} | TTL)
+    for verb, word, code in (
+        ("pass", "passing", 200),
+        ("warn", "warning", 429),
+        ("fail", "critical", 503),
+    ):
+        await put(one, f"check/{verb}/service:w1")
+        for path in ("id/w1", "name/web"):
+            assert await fitness(one, f"{path}?format=text") == (code, word, word)
+        shown = (await one.get("/v1/agent/health/service/id/w1")).json
+        assert shown["AggregatedStatus"] == word
+        assert shown["Service"]["ID"] == "w1"
+        assert [check["CheckID"] for check in shown["Checks"]] == ["service:w1", "node"]
+        assert await fitness(one, "id/w2?format=text") == (200, "passing", "passing")
+    rows = (await one.get("/v1/agent/health/service/name/web")).json
+    assert [(row["Service"]["ID"], row["AggregatedStatus"]) for row in rows] == [
+        ("w1", "critical"),
+        ("w2", "passing"),
+    ]
+    await put(one, "maintenance?enable=true")
+    assert (await fitness(one, "id/w2"))[:2] == (503, "maintenance")
+
+
+async def test_an_unknown_service_is_not_fit(one: TestAgent) -> None:
+    nothing = '{"AggregatedStatus":"critical","Service":null,"Checks":null}'
+    assert await fitness(one, "id/n%C3%A4") == (404, "ServiceId n? not found", nothing)
+    assert await fitness(one, "name/nope") == (404, "ServiceName nope Not Found", "[]")
+    assert (await fitness(one, "name/nope?format=text"))[2] == "ServiceName nope Not Found"
+    for path, text in (("id/", "Missing serviceID"), ("name/", "Missing service Name")):
+        answer = await one.get(f"/v1/agent/health/service/{path}")
+        assert (answer.status, answer.text) == (500, f"Bad request: {text}")
 
 
 # Scripts

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.decode import Body, DecodeError
-from agent.definitions import service_entry
-from agent.http.errors import HttpError
-from agent.http.registration import check_of, node_of
+from agent.definitions import DefinitionError, service_entry
+from agent.registrations import check_of, node_of
 from agent.store.catalog import Catalog
 from agent.store.entries import (
     CheckEntry,
@@ -64,6 +63,7 @@ writes: st.SearchStrategy[Write] = st.builds(
     service=st.none() | services,
     checks=st.lists(checks, max_size=2).map(tuple),
     keep_node=st.booleans(),
+    keep_details=st.booleans(),
 ) | st.builds(
     Deregistration,
     node=node_names,
@@ -167,11 +167,7 @@ KEYS = (
 def unless_refused(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except DecodeError:
-        return None
-    except HttpError as error:
-        if error.status != 400:
-            raise
+    except (DecodeError, DefinitionError):
         return None
 
 

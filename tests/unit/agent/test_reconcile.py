@@ -184,7 +184,7 @@ class FakePool:
         assert not coalesce
         self.fired.append((name, payload))
 
-    def subscribe(self) -> FakePool:
+    def subscribe(self, *, kinds: object) -> FakePool:
         return self
 
     def close(self) -> None:

@@ -233,6 +233,17 @@ async def test_a_node_is_kept_as_it_is_when_asked_for() -> None:
         assert store.index == 2
 
 
+async def test_what_a_write_does_not_know_of_a_node_is_kept_when_asked_for() -> None:
+    async with opened() as store:
+        full = replace(NODE, meta={"a": "b"}, tagged_addresses={"wan": "1.1.1.1"})
+        plain = Registration(node=replace(NODE, address="10.9.9.9"), keep_details=True)
+        # Decided by the order in which they are written, not by what was there when they were made.
+        await asyncio.gather(store.register(Registration(node=full)), store.register(plain))
+        (node,) = store.catalog.nodes()
+        assert (node.address, node.meta) == ("10.9.9.9", full.meta)
+        assert node.tagged_addresses == full.tagged_addresses
+
+
 async def test_writes_that_nobody_waits_for_any_more_are_done_and_too_many_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -42,7 +42,7 @@ simulate: $(READY)  ## Experiments in virtual time, with a report in reports/ (S
 	@$(PYTHON) -m simulations scenario $(SCENARIO)
 
 clean:  ## Remove the environment and what tools and runs left
-	rm -rf $(VENV) .run reports .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .run reports tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 $(READY): pyproject.toml constraints.txt
 	@set -e; for candidate in python3.11 python3; do \

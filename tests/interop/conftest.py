@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ import pytest
 
 from gossip import Cluster, Config
 from simulations.local.ports import Ports
-from simulations.peers import ConsulAgent, PeerMissingError, SerfAgent, find_peer
+from simulations.peers import ConsulAgent, SerfAgent
+from tests.helpers_peers import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 StartSerf = Callable[..., Awaitable[SerfAgent]]
 StartOurs = Callable[..., Awaitable[Cluster]]
 StartConsul = Callable[..., Awaitable[ConsulAgent]]
-
-
-def require(peer: str) -> str:
-    """The peer's binary. Skip without the genuine peer; with INTEROP=required its absence is a failure."""
-    try:
-        return find_peer(peer)
-    except PeerMissingError as error:
-        if os.environ.get("INTEROP") == "required":
-            pytest.fail(f"INTEROP=required, but {error}", pytrace=False)
-        pytest.skip(str(error))
 
 
 @pytest.fixture

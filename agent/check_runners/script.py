@@ -94,8 +94,14 @@ class _Output(asyncio.Protocol):
     @contextlib.asynccontextmanager
     async def piped(cls) -> AsyncIterator[tuple[_Output, int]]:
         """An end of ours, and the file descriptor of the other, which the caller closes."""
-        theirs, ours = (ends := os.pipe())[1], os.fdopen(ends[0], "rb", 0)
-        transport, output = await asyncio.get_running_loop().connect_read_pipe(cls, ours)
+        ours, theirs = os.pipe()
+        reader = os.fdopen(ours, "rb", 0)
+        try:
+            transport, output = await asyncio.get_running_loop().connect_read_pipe(cls, reader)
+        except BaseException:
+            reader.close()
+            os.close(theirs)
+            raise
         try:
             yield output, theirs
         finally:

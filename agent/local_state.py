@@ -91,6 +91,7 @@ class LocalState:
         self._files = LocalFiles(data_dir)
         self._turn = asyncio.Lock()
         self._tasks = Tasks(log)
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
 
     # Life
 
@@ -245,12 +246,29 @@ class LocalState:
             if service_id in self.services:  # a reload may have been faster
                 self._remove_service(service_id)
 
+    async def service_changed(self, service_id: str, deadline: float) -> bool:
+        """Wait until a service is defined anew or removed; False at the deadline on the loop's clock."""
+        waiter = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(service_id, set())
+        waiters.add(waiter)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter
+        except TimeoutError:
+            return False
+        finally:
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[service_id]
+        return True
+
     def take_tags(self, service_id: str, tags: tuple[str, ...]) -> None:
         """Take over the tags that the catalog has, for a service that lets others change them."""
         old = self.services[service_id]
         entry = replace(old.entry, tags=tags)
         self.services[service_id] = replace(old, entry=entry)
         self.checks.rebind(entry)
+        self._wake(service_id)
 
     # Checks
 
@@ -326,7 +344,7 @@ class LocalState:
         self.services[entry.id] = LocalService(definition, entry, source)
         self.checks.rebind(entry)
         if old is None or old.entry != entry:
-            self.changes.note(Kind.SERVICE, entry.id)
+            self._note(entry.id)
 
     def _add_check(
         self, definition: CheckDefinition, source: Source, state: State | None = None
@@ -342,8 +360,17 @@ class LocalState:
         for check in self.checks.of(service_id):
             self.checks.remove(check.entry.check_id)
         del self.services[service_id]
-        self.changes.note(Kind.SERVICE, service_id)
+        self._note(service_id)
         return files
+
+    def _note(self, service_id: str) -> None:
+        self.changes.note(Kind.SERVICE, service_id)
+        self._wake(service_id)
+
+    def _wake(self, service_id: str) -> None:
+        for waiter in self._waiters.get(service_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _remove_check(self, check_id: str) -> dict[Key, None]:
         self.checks.remove(check_id)

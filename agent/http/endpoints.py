@@ -71,7 +71,7 @@ class Endpoints:
         """
         if route.check is not None:
             route.check(call)
-        if route.blocks and call.get("index").strip("0"):
+        if route.blocks and (call.get("index").strip("0") or call.get("hash")):
             with self._gate.blocking_slot():
                 return await self._serve(route, call)
         if not route.writes:

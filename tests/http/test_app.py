@@ -38,7 +38,8 @@ SECURITY = {
 }
 TEXT = "text/plain; charset=utf-8"
 ENDLESS = {"/v1/agent/monitor"}  # has tests of its own
-TOLD_BY_STATUS = {  # likewise
+TOLD_BY_STATUS = {  # likewise; what is not there is 404
+    "/v1/agent/service/",
     "/v1/agent/health/service/id/",
     "/v1/agent/health/service/name/",
 }

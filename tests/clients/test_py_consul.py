@@ -140,8 +140,8 @@ async def test_mistakes_raise_what_callers_catch(client: consul.Consul) -> None:
         client.event.fire("deploy", node="[")
     with pytest.raises(consul.ConsulException, match="512 bytes"):
         client.event.fire("large", "x" * 1000)
-    with pytest.raises(BadRequest):
-        client.health.state("")
+    with pytest.raises(BadRequest, match="Invalid index"):
+        client.catalog.nodes(index="soon")
     with pytest.raises(consul.ConsulException):
         client.catalog.nodes(dc="mars")
 

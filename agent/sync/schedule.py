@@ -109,7 +109,8 @@ class Syncer:
         try:
             while True:
                 try:
-                    if self._clock() >= self._full_at:
+                    # While failing only an alarm wakes us, and it may ring a moment early.
+                    if self._failing or self._clock() >= self._full_at:
                         await self._compare()
                     else:
                         await self._tell()
@@ -141,7 +142,7 @@ class Syncer:
                     self._round.clear()
                     await self._round.wait()
         except TimeoutError:
-            log.warning("the catalog is slow to take what changed seconds=%g", PATIENCE)
+            log.debug("the catalog is slow to take what changed seconds=%g", PATIENCE)
 
     # When
 

@@ -466,6 +466,7 @@ class Agent:
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
             self.local.counts(),
             {name: str(count) for name, count in self.local.stats().items()},
-            {name: str(count) for name, count in self.sync.stats.items()},
+            {"in_step": str(self.sync.in_step).lower()}
+            | {name: str(count) for name, count in self.sync.stats.items()},
             self.cluster.coordinate,
         )

@@ -122,6 +122,11 @@ class Syncer:
             self._failing = True
             self._round.set()  # nobody waits for what is told no more
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the catalog knew all when it was last told, but for what it refused."""
+        return not self._failing
+
     def compare_soon(self) -> None:
         """Do so within seconds: there may be a server, or a leader, that was not there before."""
         self._full_soon(self._spread(SERVER_INTERVAL))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.reload import take_over
+from agent.store.entries import SERF_CHECK
 from agent.sync import schedule
 from gossip import Cluster, Config
 from gossip.wire.address import join_host_port
@@ -48,15 +49,13 @@ async def datacenter(
 
 
 async def in_step(agent: TestAgent, lead: TestAgent) -> None:
-    """Wait until the catalog knows an agent, and gossip has said that it is alive."""
+    """Wait until the catalog of the leader knows an agent, by itself and by gossip."""
 
     def told() -> bool:
-        known = lead.store.catalog.node(agent.name)
-        return known is not None and "lan" in known.node.tagged_addresses
+        checks = lead.store.catalog.node_checks(agent.name)
+        return agent.agent.sync.in_step and any(one.check_id == SERF_CHECK for one in checks)
 
     await eventually(told)
-    await eventually(lambda: lead.store.catalog.node_checks(agent.name))
-    await eventually(lambda: not agent.agent.sync._failing)
 
 
 async def register(agent: TestAgent, name: str, **values: Any) -> None:

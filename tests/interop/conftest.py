@@ -12,6 +12,7 @@ import pytest
 from gossip import Cluster, Config
 from simulations.local.ports import Ports
 from simulations.peers import ConsulAgent, PeerMissingError, SerfAgent, find_peer
+from tests.helpers_forward import no_sync  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from pathlib import Path

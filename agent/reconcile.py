@@ -194,7 +194,9 @@ class Reconciler:
     async def _tell_of_the_leader(self) -> None:
         """Have the agents of the pool know that somebody takes their registrations (again)."""
         try:
-            await self._cluster.fire(NEW_LEADER, self._own_name.encode(), coalesce=False)
+            await self._cluster.fire(
+                NEW_LEADER, self._own_name.encode("utf-8", "surrogateescape"), coalesce=False
+            )
         except GossipError as error:  # a name that is too long for an event
             log.warning("the new leader is not told of error=%s", Value(error))
 

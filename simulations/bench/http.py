@@ -67,7 +67,13 @@ class Request:
 REQUESTS = {
     "members": Request("the members", "/v1/agent/members"),
     "self": Request("the agent itself", "/v1/agent/self"),
-    "fire": Request("fire an event", "/v1/event/fire/deploy", "PUT", b"x" * 30, goal=1.0),
+    "fire": Request(
+        "fire an event, of which our pools take 816 a second so that everybody gets every one",
+        "/v1/event/fire/deploy",
+        "PUT",
+        b"x" * 30,
+        goal=1.0,
+    ),
     "events": Request("list the events, of which there are 256", "/v1/event/list"),
     "catalog": Request("ten instances of a service", "/v1/catalog/service/service-1"),
     "health": Request("the same with their checks", "/v1/health/service/service-1"),

@@ -90,7 +90,9 @@ def ratio(without: float, with_it: float) -> float:
 
 def fewer(times: float) -> str:
     """The ratio in words."""
-    return "none is left" if times == inf else f"{times:,.0f} times fewer"
+    if times == inf:
+        return "none is left"
+    return f"{times:,.0f} times fewer" if times >= 1.5 else "about as many"
 
 
 def without(runs: Sequence[Run], some: Sequence[Run]) -> list[Run]:
@@ -192,9 +194,8 @@ SCENARIO = Scenario(
         "The Buddy System alone gains next to nothing here: eager dissemination brings an accusation to the accused "
         "within milliseconds anyway. The last word is lost on a node whose packets are held up, and helps those who can send. "
         "A process that is stopped as a whole is a different matter: its timers do not run either, so it has at most "
-        "one probe in flight when it wakes, and whomever it accuses is asked and refutes before any timeout. There is no false "
-        "positive to avoid, with or without Lifeguard; the pause experiment with genuine Serf processes "
-        "found none either. What the stall guard saves shows in the accusations that healthy members have to refute. "
+        "one probe in flight when it wakes, and reads the answer that waits in its kernel. No healthy member is even accused, with or "
+        "without Lifeguard and the stall guard; the pause experiment with genuine Serf processes found no false positive either. "
         "That a slow member itself is announced as failed is right: it does not answer."
     ),
     sizes={

@@ -143,7 +143,8 @@ GROUPS: dict[str, Group] = {
         "full",
         "one request at a time to the full catalog",
         tuple(
-            Quantity(key, f"{target}, slowest", "ms", _NEVER_SLOW) for key, target in FULL.items()
+            Quantity(key, f"{target}, slowest of {REPEATS}", "ms", _NEVER_SLOW)
+            for key, target in FULL.items()
         ),
     ),
 }
@@ -154,14 +155,13 @@ class Bench:
     """One run.
 
     Attributes:
-        servers: the running systems, in the order in which they were asked for.
-        catalog: what they hold.
+        catalog: what the servers hold.
         seconds: of one load.
         connections: of one load.
         waiters: clients that wait for one change.
+        changes: made so far; each has another text.
     """
 
-    servers: list[Served]
     catalog: Catalog
     seconds: float
     connections: int
@@ -288,7 +288,7 @@ async def compare(options: argparse.Namespace) -> Report:
             to_stderr(f"{system}: starting")
             servers.append(await stack.enter_async_context(served(system, ports, folder / system)))
         os.sched_setaffinity(0, {cores()[1]})
-        bench = Bench(servers, catalog, options.seconds, options.connections, options.waiters)
+        bench = Bench(catalog, options.seconds, options.connections, options.waiters)
         for server in servers:
             to_stderr(f"{server.system}: registering {about['services']} services")
             report.add("fill", server.system, await bench.prepare(server))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agent.coordinates import DatacenterCoordinates
     from agent.reload import Reloader
     from agent.servers import Server
+    from agent.store.store import Store
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
@@ -67,6 +68,8 @@ class Description:
     """-1 without a WAN pool."""
     datacenters: list[str]
     forwarding: dict[str, str]
+    catalog: dict[str, str]
+    """Empty on all but the leader."""
     coordinate: Coordinate | None
 
 
@@ -87,6 +90,7 @@ class Agent:
         seeds: of the LAN pool.
         logs: the recent lines of the log, and those to come.
         events: the recent user events.
+        store: the catalog of the datacenter, kept by its leader; None on all others.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
@@ -127,6 +131,11 @@ class Agent:
             wan_pool = wan_pool or config.wan_gossip_config(node_id)
             self.wan = WanPool(config, wan_pool, self.cluster, give_up=self._give_up)
         self._pools: list[Pool] = [self.lan, *([self.wan] if self.wan else [])]
+        self.store: Store | None = None
+        if config.leads:
+            from agent.store.store import Store  # noqa: PLC0415 - SQLite is for those who have one
+
+            self.store = Store(config.catalog_path)
         self._server_port: int | None = None
         self.servers = Servers(
             self.cluster, self.wan.cluster if self.wan else None, config.datacenter
@@ -149,13 +158,17 @@ class Agent:
 
         Raises:
             OSError: a gossip address cannot be bound.
-            ConfigError: an address, a tag or a snapshot is not usable.
+            ConfigError: an address, a tag, a snapshot or the catalog is not usable.
         """
+        if self.store is not None:
+            await self.store.start()
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self.announce(self.config)
         self._tasks.spawn(self._follow_events())
+        if self.store is not None:
+            self._tasks.spawn(self._reconcile(self.store))
 
     async def join_configured(self) -> None:
         """Join what the configuration names; see `Pool.join_configured`.
@@ -201,6 +214,8 @@ class Agent:
         await self.forwarder.close()
         for pool in reversed(self._pools):
             await pool.stop()
+        if self.store is not None:
+            await self.store.close()
 
     def _give_up(self) -> None:
         self._finish(1)
@@ -304,7 +319,7 @@ class Agent:
 
     def leader(self) -> str:
         """``ip:port`` of the server that is bootstrapped, ourselves or another; empty if none is."""
-        if self.config.server and (self.config.bootstrap or self.config.dev):
+        if self.config.leads:
             own = server_of(self.cluster.local_member())
             return "" if own is None else join_host_port(*own.address)
         return min(
@@ -364,6 +379,16 @@ class Agent:
         await self._user_events.fire(event)
         return event
 
+    async def _reconcile(self, store: Store) -> None:
+        from agent.reconcile import Reconciler  # noqa: PLC0415 - only the leader
+
+        await Reconciler(
+            self.cluster,
+            store,
+            self.config.datacenter,
+            is_isolated=lambda: self.seeds.isolated,
+        ).run()
+
     async def _follow_events(self) -> None:
         async for event in self.cluster.subscribe():
             match event:
@@ -394,5 +419,6 @@ class Agent:
             self.wan_port,
             self.datacenters(),
             {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
+            {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
             self.cluster.coordinate,
         )

@@ -251,6 +251,18 @@ class AgentConfig:
         return self.server and self.ports.serf_wan >= 0
 
     @property
+    def leads(self) -> bool:
+        """Whether this agent leads its datacenter, and keeps its catalog."""
+        return self.server and (self.bootstrap or self.dev)
+
+    @property
+    def catalog_path(self) -> Path | None:
+        """Where the catalog is kept; None keeps it in memory."""
+        if self.dev or not self.data_dir:
+            return None
+        return Path(self.data_dir) / "catalog.db"
+
+    @property
     def rpc_bind(self) -> tuple[str, int] | Path | None:
         """Where Serf's RPC listens: IP address and port, the path of a socket, or None for nowhere."""
         return decode_rpc_addr(self.rpc_addr) if self.rpc_addr else None

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from gossip.aio import Cluster
     from gossip.events import UserEvent as SerfEvent
 
-__all__ = ["UserEvents"]
+__all__ = ["NEW_LEADER", "UserEvents"]
 
 log = logging.getLogger(__name__)
 
 INTERNAL_PREFIX = "consul:"
 NEW_LEADER = "consul:new-leader"
+"""What a server tells the pool when it begins to lead; the payload is its name."""
 MAX_FIRING = 256
 """Events that may wait for their turn; clients beyond are told to come back later."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from agent.http.gate import GateLimits
+    from agent.store.store import Store
 
 __all__ = ["WAN", "Answer", "TestAgent", "eventually", "raw_exchange", "running"]
 
@@ -72,6 +73,12 @@ class TestAgent:
         """Of a server."""
         assert self.forward is not None
         return self.forward
+
+    @property
+    def store(self) -> Store:
+        """Of a leader."""
+        assert self.agent.store is not None
+        return self.agent.store
 
     @property
     def server_port(self) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "SERVER",
     "encrypted",
     "join",
+    "join_wan",
     "know",
     "serve",
     "server",

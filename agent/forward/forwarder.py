@@ -54,6 +54,7 @@ REMEMBERED = 256
 
 NO_PATH = "No path to datacenter"
 NO_SERVERS = "No known Consul servers"
+NO_LEADER = "No cluster leader"
 ACROSS = "rpc error making call: "
 """What Consul puts before an error that comes from another agent, once for each hop."""
 UNREACHED = "rpc error getting client: failed to get conn: "
@@ -113,6 +114,7 @@ class Forwarder:
         deadline: float | None = None,
         hops: int = 0,
         secret: bool = False,
+        leader: bool = False,
     ) -> Answer:
         """Have a server answer a request.
 
@@ -125,6 +127,7 @@ class Forwarder:
             deadline: on the loop's clock; None waits for as long as the server takes.
             hops: agents that the request came through before us.
             secret: send it sealed or not at all.
+            leader: it is for the leader of the datacenter, to whom its other servers send it on.
 
         Returns:
             The server's answer; an error among them has Consul's prefix.
@@ -132,10 +135,15 @@ class Forwarder:
         Raises:
             GossipError: there is nobody to ask, or no answer in time; the text is Consul's.
         """
-        if hops >= MAX_HOPS:
+        if hops >= (MAX_HOPS if leader else MAX_HOPS - 1):
             self.stats["loops"] += 1
             raise GossipError(f"{NO_PATH}: the request came through {hops} agents already")
         candidates = self._candidates(dc if self._is_server else self.servers.datacenter)
+        if leader and self._is_server and dc == self.servers.datacenter:
+            # Nobody else of our own datacenter could do more than ask the leader, as we do.
+            candidates = [server for server in candidates if server.bootstrap]
+            if not candidates:
+                raise GossipError(NO_LEADER)
         if not candidates:
             raise GossipError(NO_PATH if self._is_server else NO_SERVERS)
         request = Request(method, target, headers or {}, body, hops + 1)
@@ -149,14 +157,19 @@ class Forwarder:
         return _from_across(answer)
 
     def _candidates(self, datacenter: str) -> list[Server]:
-        """Servers to ask, the first first."""
+        """Servers to ask, the first first: the leader, then the others at random."""
         known = [s for s in self.servers.of(datacenter) if not self._is_ourselves(s)]
         ours = [server for server in known if server.ours]
         if known and not ours:
             log.warning("the servers there do not speak our protocol dc=%s", Value(datacenter))
         random.shuffle(ours)
         since = asyncio.get_running_loop().time() - AVOID
-        ours.sort(key=lambda server: self._failed_at.get(server.address, since) > since)
+        ours.sort(
+            key=lambda server: (
+                self._failed_at.get(server.address, since) > since,
+                not server.bootstrap,
+            )
+        )
         return ours[:ATTEMPTS]
 
     def _is_ourselves(self, server: Server) -> bool:

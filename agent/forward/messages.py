@@ -42,8 +42,8 @@ MAX_BODY = 1024 * 1024
 MAX_HEAD = 128 * 1024
 """Largest JSON object, bytes; the HTTP interface takes 8 KiB of request line and as much of token, and JSON
 writes a byte in six at most."""
-MAX_HOPS = 2
-"""From a client to a server of its datacenter, and on to one of another."""
+MAX_HOPS = 3
+"""From a client to a server of its datacenter, on to one of another, and on to the leader of that one."""
 TOKEN_HEADER = "X-Consul-Token"  # noqa: S105 - the name of a header
 
 _LAYER = "forward"

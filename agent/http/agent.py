@@ -215,6 +215,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "serf_lan": description.lan,
         "serf_wan": description.wan,
         "forward": description.forwarding,
+        "catalog": description.catalog,
     }
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 from agent.http._aiohttp import BaseRequest, Response, StreamResponse
+from agent.http.routing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping
 
     from agent.http.routing import Reply, Route
 
-__all__ = ["BASE_HEADERS", "TEXT", "Renderer", "send_in_pieces", "send_lines", "to_json"]
+__all__ = [
+    "BASE_HEADERS",
+    "TEXT",
+    "Renderer",
+    "json_text",
+    "send_in_pieces",
+    "send_lines",
+    "to_json",
+]
 
 BASE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'",
@@ -25,38 +35,87 @@ BASE_HEADERS = {
 TEXT = "text/plain; charset=utf-8"
 PIECE = 16 * 1024
 """Answers longer than two of these are sent in pieces, so that a slow reader holds one of them."""
-RENDERED = 4
-"""Answers kept for further clients that wait for the same change."""
+RENDERED = 64
+"""Answers kept for further clients that ask the same, or wait for the same change."""
+RENDERED_BYTES = 16 * 1024 * 1024
+"""Their bytes in all; one that is longer is kept until the next."""
+LONG = 256
+"""Items of a list that is rendered away from the loop."""
 
 
 class Renderer:
     """Makes the JSON of replies; a thousand clients that wait for one change cost one rendering."""
 
     def __init__(self) -> None:
-        self._rendered: dict[tuple[str, bool, Hashable], bytes] = {}
+        self._rendered: dict[tuple[str, bool, Hashable], bytes | asyncio.Task[bytes]] = {}
+        self._bytes = 0
 
-    def render(self, route: Route, reply: Reply, *, pretty: bool) -> bytes:
+    async def render(self, route: Route, reply: Reply, *, pretty: bool) -> bytes:
         """The JSON of the reply's data."""
+        if reply.version is None:
+            making = _make(reply, pretty=pretty)
+            return making if isinstance(making, bytes) else await making
         key = (route.path, pretty, reply.version)
-        if reply.version is not None and (known := self._rendered.get(key)) is not None:
+        known = self._rendered.get(key)
+        if known is None:
+            known = _make(reply, pretty=pretty)
+            self._keep(key, known)
+        if isinstance(known, bytes):
             return known
-        data = reply.data() if callable(reply.data) else reply.data
-        body = to_json(data, pretty=pretty)
-        if reply.version is not None:
-            if len(self._rendered) >= RENDERED:
-                del self._rendered[next(iter(self._rendered))]
-            self._rendered[key] = body
+        try:
+            body = await asyncio.shield(known)  # others wait for it as well
+        finally:
+            if known.done() and self._rendered.get(key) is known:
+                del self._rendered[key]
+        if key not in self._rendered:
+            self._keep(key, body)
         return body
 
+    def _keep(self, key: tuple[str, bool, Hashable], body: bytes | asyncio.Task[bytes]) -> None:
+        self._rendered[key] = body
+        self._bytes += _size(body)
+        while len(self._rendered) > 1 and (
+            len(self._rendered) > RENDERED or self._bytes > RENDERED_BYTES
+        ):
+            self._bytes -= _size(self._rendered.pop(next(iter(self._rendered))))
 
-def to_json(data: Any, *, pretty: bool) -> bytes:
-    """Minimal JSON, or indented by four and ended with a newline."""
-    text = json.dumps(
+
+def _size(body: bytes | asyncio.Task[bytes]) -> int:
+    return len(body) if isinstance(body, bytes) else 0
+
+
+def _make(reply: Reply, *, pretty: bool) -> bytes | asyncio.Task[bytes]:
+    """The JSON of a reply, or the work that makes a long one."""
+    data = reply.data() if callable(reply.data) else reply.data
+    if not isinstance(data, Rows):
+        return to_json(data, pretty=pretty)
+    if len(data.items) < LONG:
+        return _rows_to_json(data, pretty=pretty)
+    return asyncio.ensure_future(asyncio.to_thread(_rows_to_json, data, pretty=pretty))
+
+
+def _rows_to_json(rows: Rows, *, pretty: bool) -> bytes:
+    items = rows.select(rows.items)
+    texts = map(rows.render, items)
+    if not pretty or not items:
+        return (f"[{','.join(texts)}]" + ("\n" if pretty else "")).encode()
+    indented = (json_text(json.loads(text), pretty=True).replace("\n", "\n    ") for text in texts)
+    return "[\n    {}\n]\n".format(",\n    ".join(indented)).encode()
+
+
+def json_text(data: Any, *, pretty: bool = False) -> str:
+    """Minimal JSON, or indented by four."""
+    return json.dumps(
         data,
         ensure_ascii=False,
         indent=4 if pretty else None,
         separators=(",", ": " if pretty else ":"),
     )
+
+
+def to_json(data: Any, *, pretty: bool) -> bytes:
+    """Minimal JSON, or indented by four and ended with a newline."""
+    text = json_text(data, pretty=pretty)
     if pretty:
         text += "\n"
     try:

@@ -20,6 +20,7 @@ from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
+from agent.http import health as health_routes
 from agent.http import operator as operator_routes
 from agent.http import queries as query_routes
 from agent.http import status as status_routes
@@ -54,6 +55,7 @@ ROUTES = (
     *agent_routes.routes(),
     *event_routes.routes(),
     *catalog_routes.routes(),
+    *health_routes.routes(),
     *status_routes.routes(),
     *coordinate_routes.routes(),
     *operator_routes.routes(),

@@ -17,6 +17,7 @@ from agent.http.access_log import redact
 from agent.http.answers import Renderer
 from agent.http.errors import HttpError
 from agent.http.query import blocking, token_of
+from agent.http.reading import with_own_name
 from agent.http.routing import NOTHING, Forwards
 from gossip.errors import GossipError
 
@@ -81,29 +82,48 @@ class Endpoints:
         return await asyncio.shield(task)
 
     async def _serve(self, route: Route, call: Call) -> Answer:
-        if self._belongs_elsewhere(route, call):
-            return await self._forward(route, call)
+        datacenter = await self._datacenter(route, call)
+        if self._belongs_elsewhere(route, datacenter):
+            return await self._forward(route, call, datacenter)
         reply = await route.handler(call)
         if reply.lines is not None:
             return Answer(200, lines=reply.lines)
         if reply.data is NOTHING:
             return Answer(200, reply.text.encode(), reply.headers)
-        return self._render(route, call, reply)
+        return await self._render(route, call, reply)
 
-    def _render(self, route: Route, call: Call, reply: Reply) -> Answer:
+    async def _render(self, route: Route, call: Call, reply: Reply) -> Answer:
         pretty = self._agent.config.dev or call.has("pretty")
         headers = {"Content-Type": "application/json"} | reply.headers
-        return Answer(200, self.renderer.render(route, reply, pretty=pretty), headers)
+        return Answer(200, await self.renderer.render(route, reply, pretty=pretty), headers)
 
-    def _belongs_elsewhere(self, route: Route, call: Call) -> bool:
-        config = self._agent.config
-        if route.forwards in {Forwards.NEVER, Forwards.HANDLER}:
-            return False
-        if (call.get("dc") or config.datacenter) != config.datacenter:
-            return True
-        return route.forwards is Forwards.SERVER and not config.server
+    async def _datacenter(self, route: Route, call: Call) -> str:
+        """The datacenter that a request is for."""
+        named = ""
+        if route.datacenter is not None:
+            body = await call.read_body(route.max_body)
+            named = route.datacenter(body)
 
-    async def _forward(self, route: Route, call: Call) -> Answer:
+            async def read_again(_limit: int) -> bytes:
+                return body
+
+            call.read_body = read_again
+        return named or call.get("dc") or self._agent.config.datacenter
+
+    def _belongs_elsewhere(self, route: Route, datacenter: str) -> bool:
+        match route.forwards:
+            case Forwards.NEVER | Forwards.HANDLER:
+                return False
+            case _ if datacenter != self._agent.config.datacenter:
+                return True
+            case Forwards.DATACENTER:
+                return False
+            case Forwards.SERVER:
+                return not self._agent.config.server
+            case Forwards.LEADER:
+                return self._agent.store is None
+
+    async def _forward(self, route: Route, call: Call, datacenter: str) -> Answer:
         wait = 0.0
         if route.blocks:
             query = blocking(call.parameters)  # a mistake is reported without a journey
@@ -113,13 +133,14 @@ class Endpoints:
         if not token.isprintable():
             raise HttpError(400, "The token has characters that no token has")
         return await self._agent.forwarder.request(
-            call.get("dc") or self._agent.config.datacenter,
+            datacenter,
             call.method,
-            call.target,
+            with_own_name(call),
             body,
             headers={TOKEN_HEADER: token} if token else {},
             deadline=asyncio.get_running_loop().time() + FORWARD_TIMEOUT + wait,
             hops=call.hops,
+            leader=route.forwards is Forwards.LEADER,
         )
 
     async def guarded(self, work: Awaitable[Answer], method: str, target: str) -> Answer:

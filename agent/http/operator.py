@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.http.errors import HttpError
+from agent.http.query import parse_truth
 from agent.http.routing import Call, Forwards, Methods, Reply, Route
 from agent.keyring import KEYRING_PATH, METHODS, error_text, operate
 from gossip.wire.keyring import KeyringError, decode_key
@@ -26,10 +27,6 @@ MAX_BODY = 4096
 """Bytes of a request; a key takes 44."""
 MAX_RELAY_FACTOR = 5
 _OPERATIONS: dict[str, KeyOperation] = {method: name for name, method in METHODS.items()}
-_TRUTHS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("", "0", "f", "F", "FALSE", "false", "False"), False),
-}
 
 
 def routes() -> tuple[Route, ...]:
@@ -83,9 +80,12 @@ def relay_factor_of(call: Call) -> int:
 
 def _local_only(call: Call) -> bool:
     text = call.get("local-only")
-    if text not in _TRUTHS:
-        raise HttpError(400, f'Error parsing local-only: "{text[:20]}" is not true or false')
-    return _TRUTHS[text]
+    try:
+        return parse_truth(text, empty=False)
+    except ValueError:
+        raise HttpError(
+            400, f'Error parsing local-only: "{text[:20]}" is not true or false'
+        ) from None
 
 
 async def _read_key(call: Call) -> str:

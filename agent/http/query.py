@@ -17,7 +17,16 @@ from agent.http.errors import HttpError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_WAIT", "Blocking", "blocking", "parse_parameters", "token_of", "unquote"]
+__all__ = [
+    "MAX_WAIT",
+    "Blocking",
+    "blocking",
+    "parse_all",
+    "parse_parameters",
+    "parse_truth",
+    "token_of",
+    "unquote",
+]
 
 MAX_WAIT = 600.0
 """Longest wait of a blocking query, seconds; longer ones are cut."""
@@ -87,6 +96,31 @@ def blocking(parameters: Mapping[str, str], *, default: float = MAX_WAIT) -> Blo
             raise HttpError(400, "Invalid wait time") from None
     index = _index(parameters.get("index") or "0")
     return Blocking(index, min(wait, MAX_WAIT) if wait > 0 else default)
+
+
+def parse_all(query: str, name: str) -> list[str]:
+    """Every value of a parameter, from a query string that `parse_parameters` has accepted."""
+    pairs = (pair.replace("+", " ").partition("=") for pair in query.split("&"))
+    return [unquote(value) for key, _, value in pairs if unquote(key) == name]
+
+
+def parse_truth(text: str, *, empty: bool) -> bool:
+    """A boolean in any of Go's spellings.
+
+    Args:
+        text: to read.
+        empty: what it means when it is empty.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return empty
+    if text in {"1", "t", "T", "TRUE", "true", "True"}:
+        return True
+    if text in {"0", "f", "F", "FALSE", "false", "False"}:
+        return False
+    raise ValueError(f"{text[:20]!r} is not true or false")
 
 
 def token_of(parameters: Mapping[str, str], headers: Mapping[str, str]) -> str:

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from agent.http.errors import HttpError
-from agent.http.query import unquote
+from agent.http.query import parse_all, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Hashable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from agent.agent import Agent
 
-__all__ = ["NOTHING", "Call", "Forwards", "Methods", "Reply", "Route", "Router", "Target"]
+__all__ = ["NOTHING", "Call", "Forwards", "Methods", "Reply", "Route", "Router", "Rows", "Target"]
 
 NOTHING: Final = object()
 """The data of a reply without a body; None is JSON's null."""
@@ -29,6 +37,8 @@ class Methods(enum.Enum):
     """Changes state, and is a GET in Consul's first API."""
     UPDATE = enum.auto()
     """Changes state; never a GET, which browsers send ahead of their users."""
+    REGISTER = enum.auto()
+    """Likewise, and a POST is taken for a PUT."""
     KEYRING = enum.auto()
     """Each method does something else. Counts as a change even where it reads: it reads secrets."""
 
@@ -41,12 +51,14 @@ _DEFAULT = {
     Methods.READ: ("GET", "HEAD"),
     Methods.CONTROL: ("PUT", "GET", "POST"),
     Methods.UPDATE: ("PUT",),
+    Methods.REGISTER: ("PUT", "POST"),
     Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
 _STRICT = {
     Methods.READ: ("GET",),
     Methods.CONTROL: ("PUT",),
     Methods.UPDATE: ("PUT",),
+    Methods.REGISTER: ("PUT",),
     Methods.KEYRING: ("GET", "POST", "PUT", "DELETE"),
 }
 
@@ -62,6 +74,8 @@ class Forwards(enum.Enum):
     """These, and on a client all others too: only servers know the answer."""
     HANDLER = enum.auto()
     """None by itself: the handler asks the servers of other datacenters, which serve it as well."""
+    LEADER = enum.auto()
+    """These, and all others wherever the datacenter's catalog is not kept: its leader knows the answer."""
 
 
 @dataclass(slots=True)
@@ -97,13 +111,32 @@ class Call:
         """The value of a parameter, empty when there is none."""
         return self.parameters.get(name, "")
 
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter that may be repeated."""
+        return parse_all(self.target.partition("?")[2], name)
+
+
+@dataclass(slots=True)
+class Rows:
+    """A list whose JSON is made item by item, away from the loop when it is long.
+
+    Attributes:
+        items: values that do not change.
+        render: makes the JSON of one; called on another thread.
+        select: picks those that are shown, and puts them in order; likewise.
+    """
+
+    items: Sequence[Any]
+    render: Callable[[Any], str]
+    select: Callable[[Sequence[Any]], Sequence[Any]] = tuple
+
 
 @dataclass(slots=True)
 class Reply:
     """What a handler answers: JSON of `data`, a line of text, which may be empty, or lines as they come.
 
     Attributes:
-        data: the value, or a function that makes it.
+        data: the value, `Rows`, or a function that makes either.
         lines: text that is sent piece by piece until there is no more or the client goes.
         version: when it is not None, the answers of this endpoint with an equal version have equal
             data, and the JSON is made once for all clients that wait for it.
@@ -125,6 +158,7 @@ class Route:
         forwards: which requests travel to a server instead of being handled here.
         max_body: bytes of the largest body that travels with them.
         secret: request or answer holds keys, so it is served on the way only in sealed envelopes.
+        datacenter: tells which one a body names, which counts more than ``?dc=``; empty if none.
         check: refuses, with an `HttpError` or a `GossipError`, what is wrong wherever it is handled;
             called first, so that it need not travel to be refused.
     """
@@ -136,6 +170,7 @@ class Route:
     forwards: Forwards = Forwards.NEVER
     max_body: int = 0
     secret: bool = False
+    datacenter: Callable[[bytes], str] | None = None
     check: Callable[[Call], None] | None = None
 
     @property

@@ -12,10 +12,10 @@ import pytest
 
 from agent.config import Addresses
 from agent.http.access_log import redact
-from agent.http.answers import PIECE, to_json
+from agent.http.answers import LONG, PIECE, RENDERED, to_json
 from agent.http.app import ROUTES
 from agent.http.gate import GateLimits
-from agent.http.routing import Call, Methods, Reply, Route, Router
+from agent.http.routing import Call, Methods, Reply, Route, Router, Rows
 from gossip.errors import GossipError
 from tests.helpers_agent import (
     Answer,
@@ -38,7 +38,9 @@ SECURITY = {
 TEXT = "text/plain; charset=utf-8"
 ENDLESS = {"/v1/agent/monitor"}  # has tests of its own
 READS = [
-    f"{route.path}one" if route.path.startswith("/v1/") and route.path.endswith("/") else route.path
+    f"{route.path}lead"
+    if route.path.startswith("/v1/") and route.path.endswith("/")
+    else route.path
     for route in ROUTES
     if route.methods is Methods.READ and route.path not in ENDLESS
 ]
@@ -168,9 +170,59 @@ async def test_an_answer_with_a_version_is_rendered_once_for_all(one: TestAgent)
     assert [(await one.get("/x")).json for _ in range(3)] == [[1]] * 3
     assert made == [1]
     assert (await one.get("/x?pretty")).text == "[\n    1\n]\n"
-    for version in range(2, 20):
+    for version in range(2, RENDERED + 10):
         assert (await one.get("/x")).json == [version]
-    assert len(one.http.endpoints.renderer._rendered) == 4
+    assert len(one.http.endpoints.renderer._rendered) == RENDERED
+
+
+async def test_a_long_list_is_rendered_item_by_item_and_once_for_all_that_wait(
+    one: TestAgent,
+) -> None:
+    made: list[int] = []
+
+    def item(number: int) -> str:
+        made.append(number)
+        return json.dumps({"n": number})
+
+    async def numbers(call: Call) -> Reply:
+        count = int(call.get("count"))
+        return Reply(lambda: Rows(range(count), item), version=count)
+
+    serve(one, numbers)
+    for count in (0, 1, LONG - 1, LONG, 3 * LONG):
+        made.clear()
+        answers = await asyncio.gather(*(one.get(f"/x?count={count}") for _ in range(5)))
+        expected = [{"n": number} for number in range(count)]
+        assert [answer.json for answer in answers] == [expected] * 5
+        assert made == list(range(count))
+        pretty = await one.get(f"/x?count={count}&pretty")
+        assert pretty.body == to_json(expected, pretty=True)
+
+
+async def test_a_long_list_that_fails_is_tried_again(one: TestAgent) -> None:
+    async def failing(_call: Call) -> Reply:
+        return Reply(Rows([0] * LONG, lambda number: str(1 // number)), version=1)
+
+    serve(one, failing)
+    for _ in range(2):
+        assert (await one.get("/x")).status == 500
+    assert one.http.endpoints.renderer._rendered == {}
+
+
+async def test_answers_are_kept_up_to_a_number_of_bytes(
+    one: TestAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.http.answers.RENDERED_BYTES", 1000)
+
+    async def sized(call: Call) -> Reply:
+        return Reply("x" * int(call.get("size")), version=call.get("size"))
+
+    serve(one, sized)
+    renderer = one.http.endpoints.renderer
+    for size in (400, 401, 402, 5000, 10):
+        await one.get(f"/x?size={size}")
+        assert renderer._bytes == sum(map(len, renderer._rendered.values()))  # type: ignore[arg-type]
+    assert len(renderer._rendered) == 1
 
 
 async def test_a_failure_behind_the_handler_is_500_with_its_text(one: TestAgent) -> None:
@@ -222,8 +274,8 @@ async def test_options_lists_the_methods_and_does_nothing(one: TestAgent, path: 
 
 
 @pytest.mark.parametrize("path", READS)
-async def test_head_is_get_without_the_body(one: TestAgent, path: str) -> None:
-    got, head = await one.get(path), await one.ask("HEAD", path)
+async def test_head_is_get_without_the_body(leader: TestAgent, path: str) -> None:
+    got, head = await leader.get(path), await leader.ask("HEAD", path)
     assert (head.status, head.body) == (200, b"")
     assert {**head.headers, "date": ""} == {**got.headers, "date": ""}
 
@@ -287,9 +339,9 @@ async def test_h10_no_endpoint_changes_state_for_another_site(one: TestAgent, pa
 
 @pytest.mark.parametrize("path", READS)
 async def test_reading_is_open_to_other_sites_whose_browser_keeps_the_answer(
-    one: TestAgent, path: str
+    leader: TestAgent, path: str
 ) -> None:
-    answer = await one.get(path, Origin="https://evil.example")
+    answer = await leader.get(path, Origin="https://evil.example")
     assert answer.status == 200
     assert "access-control-allow-origin" not in answer.headers
 

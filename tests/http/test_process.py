@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -69,8 +72,9 @@ class Process:
                 return int(found[1])
         raise AssertionError(self.lines)
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+    def get(self, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, body, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own agent
             return answer.status, answer.read().decode()
 
@@ -401,3 +405,40 @@ def test_a_taken_rpc_port_ends_the_start_with_its_address(tmp_path: Path) -> Non
             code, _, err = agent.end()
     assert code == 1
     assert "cannot bind rpc_addr" in err
+
+
+def test_a_killed_leader_has_every_registration_that_it_acknowledged(tmp_path: Path) -> None:
+    leader = ["-bind=127.0.0.1", f"-data-dir={tmp_path / 'data'}", "-node=lead"]
+    acknowledged: list[str] = []
+    for life in range(2):
+        with started(*leader, "-server", "-bootstrap") as agent:
+            agent.until("==> Log data will now stream in as it occurs:")
+            names = {node["Node"] for node in json.loads(agent.get("/v1/catalog/nodes")[1])}
+            assert set(acknowledged) <= names
+            killer = threading.Timer(0.4, agent.process.kill)
+            number = 0
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                while True:
+                    name = f"life{life}-{number}"
+                    body = json.dumps({"Node": name, "Address": "10.0.0.1"}).encode()
+                    assert agent.get("/v1/catalog/register", "PUT", body) == (200, "true")
+                    acknowledged.append(name)
+                    number += 1
+                    if number == 1:
+                        killer.start()
+            killer.join()
+    with started(*leader, "-server", "-bootstrap") as agent:
+        agent.until("==> Log data will now stream in as it occurs:")
+        names = {node["Node"] for node in json.loads(agent.get("/v1/catalog/nodes")[1])}
+        assert set(acknowledged) <= names
+
+
+def test_a_damaged_catalog_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "catalog.db").write_bytes(b"no database " * 1000)
+    with started(
+        "-bind=127.0.0.1", f"-data-dir={tmp_path / 'data'}", "-server", "-bootstrap"
+    ) as agent:
+        code, _, err = agent.end()
+    assert code == 1
+    assert "catalog.db is damaged: file is not a database. Move the file" in err

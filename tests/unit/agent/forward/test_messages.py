@@ -77,7 +77,7 @@ def test_a_challenge_is_no_answer() -> None:
         packed([]),
         packed(None),
         packed(GOOD | {"hops": 0}),
-        packed(GOOD | {"hops": 3}),
+        packed(GOOD | {"hops": 4}),
         packed(GOOD | {"hops": True}),
         packed(GOOD | {"hops": "1"}),
         packed(GOOD | {"method": None}),

@@ -145,9 +145,10 @@ class AgentConfig:
     server: bool = False
     """Announce a server. This agent has no Raft, so keep it away from a pool of Consul servers."""
     bootstrap: bool = False
-    """Announce the server as the one that may elect itself."""
+    """Lead the datacenter: keep its catalog, which the other agents ask for here."""
     bootstrap_expect: int = 0
-    """Servers expected before a first election, announced as ``expect``; 0 announces nothing."""
+    """Servers expected before a first election, announced as ``expect``; 0 announces nothing. `parse`
+    takes 1 for `bootstrap`."""
     datacenter: str = "dc1"
     """Datacenter, lower case; members of another one are refused."""
     node_id: str = ""

@@ -110,6 +110,8 @@ def _build(given: Mapping[str, Any]) -> AgentConfig:
     values |= given
     if dev:
         values["data_dir"] = ""
+    if server and values.get("bootstrap_expect") == 1 and not values.get("bootstrap"):
+        values |= {"bootstrap": True, "bootstrap_expect": 0}  # the same, as in Consul
     if not values["node_name"]:
         values["node_name"] = socket.gethostname()
     nested: dict[str, Any] = {

@@ -80,7 +80,7 @@ def _gossip(block: str) -> tuple[Setting, ...]:
 DECLARED = (
     Setting("dev", Kind.BOOL, "dev", "Development mode: a server in memory on loopback, with fast failure detection.", file=False),
     Setting("server", Kind.BOOL, "server", "Announce this agent as a server."),
-    Setting("bootstrap", Kind.BOOL, "bootstrap", "Announce a server as the one that may elect itself."),
+    Setting("bootstrap", Kind.BOOL, "bootstrap", "Have this server lead its datacenter and keep its catalog; one server of each does."),
     Setting("bootstrap_expect", Kind.INT, "bootstrap-expect", "Announce how many servers are expected before the first election.", "count"),
     Setting("datacenter", Kind.TEXT, "datacenter", "Datacenter of this agent: letters, digits, dashes and underscores (default dc1).", "name", aliases=("dc",), normalise=str.lower),
     Setting("node_name", Kind.TEXT, "node", "Name of this node, unique in its datacenter (default: the host name).", "name"),

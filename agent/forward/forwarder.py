@@ -138,14 +138,13 @@ class Forwarder:
         if hops >= (MAX_HOPS if leader else MAX_HOPS - 1):
             self.stats["loops"] += 1
             raise GossipError(f"{NO_PATH}: the request came through {hops} agents already")
-        candidates = self._candidates(dc if self._is_server else self.servers.datacenter)
-        if leader and self._is_server and dc == self.servers.datacenter:
-            # Nobody else of our own datacenter could do more than ask the leader, as we do.
-            candidates = [server for server in candidates if server.bootstrap]
-            if not candidates:
-                raise GossipError(NO_LEADER)
+        datacenter = dc if self._is_server else self.servers.datacenter
+        # The other servers of our own datacenter could do no more than ask the leader, as we do.
+        only = leader and self._is_server and dc == self.servers.datacenter
+        candidates = self._candidates(datacenter, leader=leader, only=only)
         if not candidates:
-            raise GossipError(NO_PATH if self._is_server else NO_SERVERS)
+            nobody = NO_PATH if self._is_server else NO_SERVERS
+            raise GossipError(NO_LEADER if only else nobody)
         request = Request(method, target, headers or {}, body, hops + 1)
         try:
             async with asyncio.timeout_at(deadline):
@@ -156,21 +155,24 @@ class Forwarder:
         self.stats["sent"] += 1
         return _from_across(answer)
 
-    def _candidates(self, datacenter: str) -> list[Server]:
-        """Servers to ask, the first first: the leader, then the others at random."""
+    def _candidates(
+        self, datacenter: str, *, leader: bool = False, only: bool = False
+    ) -> list[Server]:
+        """Servers to ask, the first first: at random, or the leader before the others, or `only` it."""
         known = [s for s in self.servers.of(datacenter) if not self._is_ourselves(s)]
         ours = [server for server in known if server.ours]
         if known and not ours:
             log.warning("the servers there do not speak our protocol dc=%s", Value(datacenter))
+        if only:
+            ours = [server for server in ours if server.bootstrap]
         random.shuffle(ours)
         since = asyncio.get_running_loop().time() - AVOID
-        ours.sort(
-            key=lambda server: (
-                self._failed_at.get(server.address, since) > since,
-                not server.bootstrap,
-            )
-        )
-        return ours[:ATTEMPTS]
+
+        def rank(server: Server) -> tuple[bool, bool]:
+            failed = self._failed_at.get(server.address, since) > since
+            return failed, leader and not server.bootstrap
+
+        return sorted(ours, key=rank)[:ATTEMPTS]
 
     def _is_ourselves(self, server: Server) -> bool:
         return server.dc == self.servers.datacenter and server.name == self._own_name

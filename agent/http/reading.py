@@ -96,7 +96,7 @@ def version_of(call: Call, headers: Mapping[str, str], *parameters: str) -> Hash
     """
     if call.has("near"):
         return None
-    return (folded(call.rest), headers["X-Consul-Index"], *(tuple(call.all(p)) for p in parameters))
+    return (call.rest, headers["X-Consul-Index"], *(tuple(call.all(p)) for p in parameters))
 
 
 def node_filter(call: Call) -> Callable[[Mapping[str, str]], bool]:

@@ -86,12 +86,12 @@ class Catalog:
         return NodeServices(node.entry, dict(sorted(node.services.items())))
 
     def services(self) -> dict[str, list[ServiceEntry]]:
-        """All instances by the name of their service, as it was spelled first."""
-        found = sorted(self._instances.items())
-        return {
-            next(iter(instances.values())).service: [one for _, one in sorted(instances.items())]
-            for _, instances in found
-        }
+        """All instances by the name of their service, spelled as by the first of them."""
+        lists = (
+            [entry for _, entry in sorted(instances.items())]
+            for _, instances in sorted(self._instances.items())
+        )
+        return {found[0].service: found for found in lists}
 
     def instances(self, service: str) -> tuple[Instance, ...]:
         """The instances of a service."""

@@ -125,6 +125,8 @@ class SqliteEngine:
             db.executescript(f"BEGIN IMMEDIATE;{marks}{SCHEMA}COMMIT;")
         if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
+        if db.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise sqlite3.DatabaseError("something is on a node that is not there")
         (self._index,) = db.execute("SELECT write FROM last").fetchone()
         return Loaded(self._index, list(load(db)))
 

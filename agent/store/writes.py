@@ -107,7 +107,7 @@ class Transaction:
         name = self._put_node(key, write.node, keep=write.keep_node)
         if write.service is not None:
             self._put_service(key, replace(write.service, node=name))
-        for check in write.checks:
+        for check in {check.check_id: check for check in write.checks}.values():  # the last counts
             self._put_check(key, replace(check, node=name))
 
     def _put_node(self, key: str, node: NodeEntry, *, keep: bool) -> str:

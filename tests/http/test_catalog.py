@@ -192,6 +192,14 @@ async def test_what_is_not_there_is_empty_and_still_has_an_index(leader: TestAge
         assert answer.index >= 1
 
 
+async def test_an_answer_is_never_taken_for_that_of_another_spelling(leader: TestAgent) -> None:
+    leader.store.watch.start_at(1000)  # as after a restart: all indexes are the same
+    for first, second in (("passing", "PASSING"), ("PASSING", "passing")):
+        for state in (first, second):
+            checks = (await leader.get(f"/v1/health/state/{state}")).json
+            assert len(checks) == (state == "passing")
+
+
 async def test_the_leader_is_in_its_own_catalog(leader: TestAgent) -> None:
     assert (await leader.get("/v1/catalog/services")).json == {"consul": []}
     (one,) = (await leader.get("/v1/health/service/consul?passing")).json
@@ -565,3 +573,28 @@ async def test_what_is_no_text_becomes_the_replacement_character(leader: TestAge
 async def test_a_post_is_taken_for_a_put(leader: TestAgent) -> None:
     body = json.dumps(GOOD).encode()
     assert (await leader.ask("POST", "/v1/catalog/register", body=body)).text == "true"
+
+
+async def test_the_agent_shows_what_its_catalog_holds(leader: TestAgent) -> None:
+    await add(leader, "n1", Service={"Service": "web"})
+    shown = (await leader.get("/v1/agent/self")).json["Stats"]["catalog"]
+    assert shown == {
+        "nodes": "2",
+        "services": "2",
+        "checks": "1",
+        "index": str(leader.store.index),
+        "waiting_queries": "0",
+        "waiting_writes": "0",
+        "refused_writes": "0",
+        "failed_writes": "0",
+        "forgotten_topics": "0",
+    }
+
+
+async def test_too_many_writes_are_429_and_stored_by_none(
+    leader: TestAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.store.store.MAX_WAITING", 0)
+    answer = await register(leader, GOOD)
+    assert (answer.status, answer.text) == (429, "too many writes wait for the disk")
+    assert answer.headers["retry-after"] == "1"

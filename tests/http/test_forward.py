@@ -164,7 +164,7 @@ async def test_a_change_that_may_have_been_made_is_not_sent_again(
     async with server("one", "dc1") as one, running("web") as web, hanging_up() as (port, came):
         await join(web, one)
         only = servers_at(port, one.server_port)
-        monkeypatch.setattr(web.agent.forwarder, "_candidates", lambda _dc: only)
+        monkeypatch.setattr(web.agent.forwarder, "_candidates", lambda _dc, **_: only)
         serve(handler, one, web, methods=Methods.UPDATE)
         answer = await web.put("/x", b"v")
         assert answer.status == 500

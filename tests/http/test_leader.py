@@ -14,7 +14,7 @@ import pytest
 from agent.config import Ports
 from gossip.errors import ConfigError
 from tests.helpers_agent import TestAgent, eventually, running
-from tests.helpers_forward import KEY, encrypted, join, join_wan, know, server, stats
+from tests.helpers_forward import KEY, encrypted, join, join_wan, know, server, servers_at, stats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,6 +122,19 @@ async def test_servers_that_take_one_another_for_the_leader_end_it_soon() -> Non
         assert answer.status == 500
         assert "the request came through 3 agents already" in answer.text
         assert stats(one)["served"] + stats(two)["served"] == 3
+
+
+async def test_the_leader_is_asked_among_many_servers_though_it_failed_lately() -> None:
+    async with leading("lead", "dc1") as lead, server("one", "dc1") as one:
+        await join(one, lead)
+        await eventually(lambda: len(one.agent.servers.of("dc1")) == 2)
+        (known,) = [other for other in one.agent.servers.of("dc1") if other.bootstrap]
+        know(one, *servers_at(*range(1, 9)), known)
+        forwarder = one.agent.forwarder
+        forwarder._failed_at[known.address] = asyncio.get_running_loop().time()
+        for _ in range(5):
+            assert (await one.get("/v1/catalog/nodes")).status == 200
+        assert "failed_attempts" not in stats(one)
 
 
 # Other datacenters

@@ -95,6 +95,13 @@ def test_flags_override_what_development_mode_sets() -> None:
         ),
         (["-server", "-bootstrap"], "bootstrap", True),
         (["-server", "-bootstrap-expect=3"], "bootstrap_expect", 3),
+        (["-server", "-bootstrap-expect=1"], "bootstrap", True),
+        (["-server", "-bootstrap-expect=1"], "bootstrap_expect", 0),
+        (["-server", "-bootstrap-expect=1"], "leads", True),
+        (["-server", "-bootstrap"], "leads", True),
+        (["-server", "-bootstrap-expect=3"], "leads", False),
+        (["-dev"], "leads", True),
+        ([], "leads", False),
         (["-protocol=3"], "protocol", 3),
     ],
 )
@@ -509,3 +516,9 @@ def test_every_setting_and_every_flag_is_declared_once() -> None:
     assert len({setting.key for setting in DECLARED}) == len(DECLARED)
     flags = [setting.flag for setting in DECLARED if setting.flag]
     assert len(set(flags)) == len(flags)
+
+
+def test_the_leader_keeps_its_catalog_in_its_data_directory_or_in_memory(tmp_path: Path) -> None:
+    data = f"-data-dir={tmp_path}"
+    assert parse([data, "-server", "-bootstrap"]).catalog_path == tmp_path / "catalog.db"
+    assert parse(["-dev"]).catalog_path is None

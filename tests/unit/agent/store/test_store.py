@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from agent.store import store as store_module
 from agent.store.entries import (
     CheckEntry,
     Deregistration,
+    DiskError,
     NodeEntry,
     Registration,
     ServiceEntry,
@@ -358,7 +360,15 @@ def drop_table(path: Path) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("damage", [damage_header, damage_pages, cut, damage_row, drop_table])
+def orphan(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM nodes")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "damage", [orphan, damage_header, damage_pages, cut, damage_row, drop_table]
+)
 async def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "catalog.db"
     async with opened(path) as store:
@@ -415,3 +425,60 @@ async def test_a_full_catalog_refuses_writes_and_goes_on_answering(
         assert "database or disk is full" in str(results[1])
         assert [node.node for node in store.catalog.nodes()] == ["small", "web-1"]
         assert await store.deregister(Deregistration(node="small")) == index + 2
+
+
+async def test_a_disk_that_hangs_stops_no_reader_and_the_writes_that_wait_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_WAITING", 3)
+    release, began = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with opened() as store:
+        await store.register(ALL)
+        commit = store._engine.commit
+
+        def hang(writes: Any) -> Any:
+            loop.call_soon_threadsafe(began.set)
+            assert release.wait(10)
+            return commit(writes)
+
+        monkeypatch.setattr(store._engine, "commit", hang)
+        first = asyncio.ensure_future(store.register(Registration(node=replace(NODE, node="n"))))
+        await began.wait()
+        others = [
+            asyncio.ensure_future(store.register(Registration(node=replace(NODE, node=f"n{i}"))))
+            for i in range(5)
+        ]
+        await asyncio.sleep(0)
+        assert store.stats()["waiting_writes"] == 3
+        # What is not on the disk is nobody's to see.
+        assert [node.node for node in store.catalog.nodes()] == ["web-1"]
+        release.set()
+        results = await asyncio.gather(first, *others, return_exceptions=True)
+        assert [type(one) for one in results] == [int] * 4 + [BusyError] * 2
+        assert store.stats()["refused_writes"] == 2
+
+
+async def test_an_error_nobody_thought_of_fails_the_writes_and_not_those_after_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as store:
+        with monkeypatch.context() as broken:
+            broken.setattr(store._engine, "commit", lambda _writes: 1 // 0)
+            with pytest.raises(DiskError, match="could not be written"):
+                await store.register(ALL)
+        assert await store.register(ALL) == 2
+        assert store.stats()["failed_writes"] == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_closed_store_finishes_what_waits_and_takes_no_more() -> None:
+    store = Store(None)
+    await store.start()
+    last = asyncio.ensure_future(store.register(ALL))
+    await asyncio.sleep(0)
+    await store.close()
+    await store.close()
+    assert await last == 2
+    with pytest.raises(StoreError, match="the catalog is closed"):
+        await store.register(ALL)

@@ -8,9 +8,10 @@ READY   = $(VENV)/.ready
 DATACENTERS ?= 1
 HTTP_PORT ?= 8500
 BENCH  ?= -n 10
+SCENARIO ?= all --quick
 
 .DEFAULT_GOAL = help
-.PHONY: help run test bench clean
+.PHONY: help run test bench simulate clean
 
 help:  ## This list
 	@echo "usage: make TARGET"
@@ -22,6 +23,7 @@ help:  ## This list
 	@echo "  make run N=3 EXIT=1         three agents, stop by itself, status 0 only if everything was seen"
 	@echo "  make run HTTP_PORT=9500     another port for the first agent's HTTP"
 	@echo "  make test PYTEST='-k cluster -x'"
+	@echo "  make simulate SCENARIO='lifeguard --seed 7'"
 	@echo "  make bench BENCH='-n 30 -figures event,burst -format json'"
 
 run: $(READY)  ## Start N agents on this machine, join them and follow them (EXIT=1: stop when shown; DATACENTERS=2)
@@ -36,8 +38,11 @@ test: $(READY)  ## Lint, types and all tests
 bench: $(READY)  ## Measure our agents beside genuine Serf (BENCH= gives the arguments)
 	@$(PYTHON) -m simulations.bench.peers $(BENCH)
 
+simulate: $(READY)  ## Experiments in virtual time, with a report in reports/ (SCENARIO= gives the arguments)
+	@$(PYTHON) -m simulations scenario $(SCENARIO)
+
 clean:  ## Remove the environment and what tools and runs left
-	rm -rf $(VENV) .run .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .run reports .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 $(READY): pyproject.toml constraints.txt
 	@set -e; for candidate in python3.11 python3; do \

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 RECONCILE_INTERVAL = 60.0
 """Seconds between passes over all members."""
 TOGETHER = 256
-"""Writes of a pass that wait for the disk at the same time."""
+"""Members compared at a time in a pass; their writes share a sync of the disk."""
 
 CONSUL = "consul"
 """Name and ID of the service that every server has."""
@@ -204,45 +204,49 @@ class Reconciler:
             return True
         match event:
             case MemberJoined() | MemberUpdated() | MemberFailed() | MemberLeft():
-                # What is known of it now may be newer than the event.
-                member = self._cluster.member(event.member.name) or event.member
-                await self._write([self._wanted(member)])
-            case MemberReaped() if self._cluster.member(event.member.name) is None:
-                await self._write([self._reaped(event.member)])
+                await self._write([self._wanted(event.member.name)])
+            case MemberReaped():
+                await self._write([self._reaped(event.member.name)])
             case _:
                 pass  # events that were lost are made up for by the next pass
         return False
 
-    def _wanted(self, member: Member) -> Write | None:
-        if member.name == self._own_name and member.status is not MemberStatus.ALIVE:
+    def _wanted(self, name: str) -> Write | None:
+        """What is to be written about a member as it is now, which may be newer than an event."""
+        member = self._cluster.member(name)
+        if member is None:
+            return None
+        if name == self._own_name and member.status is not MemberStatus.ALIVE:
             return None  # we are leaving, and take nothing with us
         return wanted(member, self._store.catalog, self._datacenter)
 
-    def _reaped(self, member: Member) -> Write | None:
-        has_check = any(
-            check.check_id == SERF_CHECK for check in self._store.catalog.node_checks(member.name)
-        )
-        return _gone(member.name, self._store.catalog) if has_check else None
+    def _reaped(self, name: str) -> Write | None:
+        if self._cluster.member(name) is not None:
+            return None  # it came back
+        checks = self._store.catalog.node_checks(name)
+        has_check = any(check.check_id == SERF_CHECK for check in checks)
+        return _gone(name, self._store.catalog) if has_check else None
 
     async def full_pass(self) -> None:
         """Compare all members and the catalog."""
-        catalog = self._store.catalog
-        members = self._cluster.members()
-        self._look_for_rivals(members)
-        await self._write(map(self._wanted, members))
-        names = {folded(member.name) for member in members}
-        missing = {
-            folded(check.node) for check in catalog.checks() if check.check_id == SERF_CHECK
-        } - names
+        self._look_for_rivals()
+        names = [member.name for member in self._cluster.members()]
+        for at in range(0, len(names), TOGETHER):
+            await self._write(map(self._wanted, names[at : at + TOGETHER]))
+            await asyncio.sleep(0)  # a large pool does not hold the loop
+        there = {folded(member.name) for member in self._cluster.members()}
+        checks = self._store.catalog.checks()
+        missing = {folded(one.node) for one in checks if one.check_id == SERF_CHECK} - there
         if self._is_isolated():
             missing = set()
         gone = sorted(missing & self._missing)
         self._missing = missing - set(gone)
-        await self._write(Deregistration(node=name) for name in gone)
+        for at in range(0, len(gone), TOGETHER):
+            await self._write(Deregistration(node=name) for name in gone[at : at + TOGETHER])
 
-    def _look_for_rivals(self, members: Iterable[Member]) -> None:
+    def _look_for_rivals(self) -> None:
         """Tell of other servers that lead: each has a catalog of its own, and clients ask either."""
-        for member in members:
+        for member in self._cluster.members():
             server = server_of(member)
             is_alive = member.status is MemberStatus.ALIVE
             if is_alive and server and server.bootstrap and member.name != self._own_name:
@@ -252,15 +256,11 @@ class Reconciler:
                 )
 
     async def _write(self, writes: Iterable[Write | None]) -> None:
-        todo = [write for write in writes if write is not None]
-        for at in range(0, len(todo), TOGETHER):
-            results = await asyncio.gather(
-                *map(self._write_one, todo[at : at + TOGETHER]), return_exceptions=True
-            )
-            for error in filter(None, results):
-                if not isinstance(error, GossipError):
-                    raise error
-                log.warning("the catalog does not follow gossip error=%s", Value(error))
+        todo = [self._write_one(write) for write in writes if write is not None]
+        for error in filter(None, await asyncio.gather(*todo, return_exceptions=True)):
+            if not isinstance(error, GossipError):
+                raise error
+            log.warning("the catalog does not follow gossip error=%s", Value(error))
 
     async def _write_one(self, write: Write) -> None:
         match write:

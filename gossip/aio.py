@@ -8,9 +8,6 @@ to the node and wakes the driver; what the node puts out goes to whoever waits h
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import time
 from typing import TYPE_CHECKING, Self
 
 from gossip.driver import Driver
@@ -18,6 +15,7 @@ from gossip.errors import GossipError, JoinError, listed
 from gossip.events import Event, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
+from gossip.machine import Machine, machine_of
 from gossip.notices import NoticeLog
 from gossip.queries import QueryHandlers, QueryReplies
 from gossip.resolve import resolve_all
@@ -25,13 +23,13 @@ from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.snapshot_file import SnapshotWriter
-from gossip.sockets import own_ip
 from gossip.subscriptions import Subscription
 from gossip.view import PoolView
 from gossip.wire.address import join_host_port, normal_ip, parse_ip
 from gossip.wire.keyring import Keyring
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -78,8 +76,8 @@ class Cluster(PoolView):
     ) -> None:
         super().__init__(config)
         self._admit = admit
-        self._rng = rng or random.Random()
-        self._clock = time.monotonic
+        self._rng = rng
+        self._machine = Machine()
         self._driver = Driver(self._clock, self._stats, self._publish)
         self._snapshot_path = snapshot
         self._snapshot: SnapshotWriter | None = None
@@ -119,21 +117,22 @@ class Cluster(PoolView):
             ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
         """
         self._ended = asyncio.get_running_loop().create_future()
+        machine = self._machine = machine_of(self.config.name)
         keyring = await self._keyring()
         try:
             if (path := self._snapshot_path) is not None:  # before anything is sent or received
                 rejoin = self.config.rejoin_after_leave
                 self._snapshot = await SnapshotWriter.open(
-                    path, self._stats, rejoin_after_leave=rejoin
+                    path, self._stats, rejoin_after_leave=rejoin, machine=machine
                 )
-            port = await self._driver.bind(normal_ip(self.config.bind), self.config.port)
-            advertise = self.config.advertise or own_ip(self.config.bind)
+            port = await self._driver.bind(machine, normal_ip(self.config.bind), self.config.port)
+            advertise = self.config.advertise or machine.own_ip(self.config.bind)
             self._node = Node(
                 self.config,
                 parse_ip(advertise),
                 self.config.advertise_port or port,
-                rng=self._rng,
-                new_nonce=lambda: os.urandom(12),
+                rng=self._rng or machine.dice(),
+                new_nonce=machine.nonce,
                 now=self._clock(),
                 keyring=keyring,
                 admit=self._admit,
@@ -364,6 +363,9 @@ class Cluster(PoolView):
         return subscription
 
     # Inside
+
+    def _clock(self) -> float:
+        return self._machine.clock()
 
     async def _keyring(self) -> Keyring | None:
         keys = self.config.keys

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncio_dgram
 
-from gossip.sockets import bound_socket
 from gossip.wire.packet import is_probe_traffic
 from gossip.zones import Zones
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from gossip.machine import Machine
     from gossip.wire.address import Address
 
 __all__ = ["Datagrams", "Inbox"]
@@ -90,6 +90,7 @@ class Datagrams:
     def __init__(self, stats: Counter[str], zones: Zones | None = None) -> None:
         self._stats = stats
         self._zones = zones or Zones()
+        self._machine: Machine | None = None
         self._stream: Any = None  # asyncio-dgram's stubs do not know the server's send
         self._ip = ""
         self._port = 0
@@ -103,13 +104,14 @@ class Datagrams:
         """The bound port."""
         return self._port
 
-    async def open(self, ip: str, port: int) -> None:
-        """Bind to an address; port 0 lets the system choose.
+    async def open(self, machine: Machine, ip: str, port: int) -> None:
+        """Bind to an address of a machine; port 0 lets the system choose.
 
         Raises:
             OSError: it cannot be bound.
         """
-        sock = bound_socket(socket.SOCK_DGRAM, ip, port)
+        sock = machine.bind(socket.SOCK_DGRAM, ip, port)
+        self._machine = machine
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             self._family = sock.family
@@ -191,12 +193,13 @@ class Datagrams:
         return True
 
     async def _reopen(self) -> None:
+        assert self._machine is not None  # noqa: S101 - it was open
         self._stats["socket_reopened"] += 1
         attempt = 0
         while not self._closed:
             await asyncio.sleep(REOPEN_DELAYS[min(attempt, len(REOPEN_DELAYS) - 1)])
             try:
-                await self.open(self._ip, self._port)
+                await self.open(self._machine, self._ip, self._port)
             except OSError:
                 attempt += 1
             else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from gossip.machine import Machine
     from gossip.serf.node import Node
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
@@ -66,16 +67,16 @@ class Driver:
         self._tasks = Tasks(logger)
         self._closed = False
 
-    async def bind(self, ip: str, port: int) -> int:
-        """Take one port number for both TCP and UDP, and return it; 0 lets the system choose.
+    async def bind(self, machine: Machine, ip: str, port: int) -> int:
+        """Take one port number of a machine for both TCP and UDP, and return it; 0 lets it choose.
 
         Raises:
             OSError: it cannot be bound.
         """
         for attempt in range(PORT_ATTEMPTS):
-            bound = await self._streams.listen(ip, port)
+            bound = await self._streams.listen(machine, ip, port)
             try:
-                await self._datagrams.open(ip, bound)
+                await self._datagrams.open(machine, ip, bound)
             except OSError:
                 await self._streams.stop_listening()
                 if port or attempt == PORT_ATTEMPTS - 1:

@@ -16,11 +16,10 @@ import contextlib
 import fcntl
 import logging
 import os
-import queue
-import threading
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError
+from gossip.machine import Machine
 from gossip.serf.snapshot import OPENED, Snapshot
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import Self
+
+    from gossip.worker import Worker
 
 __all__ = ["SnapshotFile", "SnapshotWriter"]
 
@@ -158,16 +159,17 @@ class SnapshotWriter:
         file: open; this object closes it.
         snapshot: what to write; touched on the loop only.
         stats: counts ``snapshot_writes``, ``snapshot_rewrites`` and ``snapshot_errors``.
+        worker: does what the disk may take its time for; this object ends it.
     """
 
-    def __init__(self, file: SnapshotFile, snapshot: Snapshot, stats: Counter[str]) -> None:
+    def __init__(
+        self, file: SnapshotFile, snapshot: Snapshot, stats: Counter[str], worker: Worker
+    ) -> None:
         self._file = file
         self.snapshot = snapshot
         self._stats = stats
         self._loop = asyncio.get_running_loop()
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # A daemon, because a disk that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+        self._worker = worker
         self._busy = False
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -177,11 +179,17 @@ class SnapshotWriter:
         self._sync = False
         self._failed = False
         self._closing = False
-        self._thread.start()
 
     @classmethod
-    async def open(cls, path: Path, stats: Counter[str], *, rejoin_after_leave: bool) -> Self:
-        """Read what an earlier run left, and go on with its file.
+    async def open(
+        cls,
+        path: Path,
+        stats: Counter[str],
+        *,
+        rejoin_after_leave: bool,
+        machine: Machine | None = None,
+    ) -> Self:
+        """Read what an earlier run left, and go on with its file, on this machine or another.
 
         Raises:
             ConfigError: the file cannot be used, or another node uses it.
@@ -201,7 +209,7 @@ class SnapshotWriter:
         except asyncio.CancelledError:
             reading.add_done_callback(lambda _: file.close())
             raise
-        return cls(file, snapshot, stats)
+        return cls(file, snapshot, stats, (machine or Machine()).worker("snapshot"))
 
     def look(self) -> None:
         """Have what is new written soon."""
@@ -251,8 +259,7 @@ class SnapshotWriter:
         except TimeoutError:
             logger.warning("the disk of the snapshot does not answer, its end may be lost")
         finally:  # also when we are cancelled, or the thread is late
-            self._work.put(self._file.close)
-            self._work.put(None)
+            self._worker.end(self._file.close)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -280,7 +287,7 @@ class SnapshotWriter:
     def _submit(self, work: Callable[[], None]) -> None:
         self._busy = True
         self._idle.clear()
-        self._work.put(work)
+        self._worker.submit(work, self._done)
 
     async def _until_idle(self) -> None:
         while self._busy:
@@ -301,17 +308,6 @@ class SnapshotWriter:
             logger.info("the snapshot is written again")
         self._failed = error is not None
         self.look()
-
-    def _run(self) -> None:
-        """The thread."""
-        while (work := self._work.get()) is not None:
-            failure = None
-            try:
-                work()
-            except OSError as error:
-                failure = error
-            with contextlib.suppress(RuntimeError):  # the loop is gone
-                self._loop.call_soon_threadsafe(self._done, failure)
 
 
 def _write(file: int, data: bytes) -> None:

@@ -10,12 +10,13 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from gossip.sockets import bound_socket, stop_listening
+from gossip.sockets import stop_listening
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gossip.machine import Machine
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
     from gossip.zones import Zones
@@ -48,16 +49,18 @@ class Streams:
         self._accept = accept
         self._wake = wake
         self._zones = zones
+        self._machine: Machine | None = None
         self._server: asyncio.Server | None = None
         self._tasks = Tasks(logger)
 
-    async def listen(self, bind: str, port: int) -> int:
-        """Accept connections from now on; returns the port.
+    async def listen(self, machine: Machine, bind: str, port: int) -> int:
+        """Accept connections to an address of a machine from now on; returns the port.
 
         Raises:
             OSError: the address cannot be bound.
         """
-        sock = bound_socket(socket.SOCK_STREAM, bind, port)
+        sock = machine.bind(socket.SOCK_STREAM, bind, port)
+        self._machine = machine
         try:
             self._server = await asyncio.start_server(self._on_connection, sock=sock)
         except BaseException:
@@ -84,9 +87,10 @@ class Streams:
 
     async def _dial(self, exchange: Exchange) -> None:
         ip, port = exchange.address
+        assert self._machine is not None  # noqa: S101 - it listens
         try:
             async with asyncio.timeout(max(exchange.deadline - self._clock(), 0)):
-                reader, writer = await asyncio.open_connection(self._zones.with_zone(ip), port)
+                reader, writer = await self._machine.connect(self._zones.with_zone(ip), port)
         except ConnectionRefusedError:
             exchange.refuse(self._clock())
             self._wake()

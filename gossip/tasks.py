@@ -21,7 +21,7 @@ class Tasks:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}  # in order, so that runs can be the same
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run something until it ends by itself or `cancel` is called."""
@@ -29,7 +29,7 @@ class Tasks:
 
     def adopt(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         """Take over a task that somebody else started."""
-        self._running.add(task)
+        self._running[task] = None
         task.add_done_callback(self._done)
         return task
 
@@ -41,6 +41,6 @@ class Tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._logger.critical("a task in the background ended", exc_info=error)

@@ -1,4 +1,4 @@
-"""``python -m simulations``: campaigns, plans, planted bugs and scale, in virtual time."""
+"""``python -m simulations``: experiments in virtual time, and on real agents as processes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands import campaign, planted, scale
+from simulations.commands import campaign, cluster, model, planted, scale, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (campaign, planted, scale)
+COMMANDS = (campaign, planted, scale, scenario, model, cluster)
 """Modules that add their subcommands, in the order of the help."""
 EXAMPLES = """examples:
   python -m simulations campaign --seeds 60 --minutes 5      many pools under faults, on all cores
@@ -20,8 +20,14 @@ EXAMPLES = """examples:
   python -m simulations run faults.toml --seed 3             faults of your own
   python -m simulations planted                              do the checkers see what is wrong on purpose?
   python -m simulations scale --nodes 1000                   speed and memory of a large pool
+  python -m simulations scenario all --quick                 experiments beside theory, with a report
+  python -m simulations scenario lifeguard --seed 7 --out reports/lifeguard
+  python -m simulations model --members 1000000              what to expect of a million members
+  python -m simulations cluster --plan partition-and-heal    a plan on real agents, as processes
+  python -m simulations compare                              one plan on real agents and in virtual time
 
-exit status: 0 when all went well, 1 when an invariant broke or a fault never happened, 2 for bad usage.
+exit status: 0 when all went well, 1 when an invariant broke, a fault never happened or a goal was missed,
+2 for bad usage.
 """
 
 

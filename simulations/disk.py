@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from simulations.world import World
 
-__all__ = ["Disk"]
+__all__ = ["Disk", "damaged"]
 
 
 class Disk:
@@ -62,15 +62,7 @@ class Disk:
     def damage(self, rng: Random) -> None:
         """Break some bytes, or lose the end."""
         self.sound = False
-        if not self.data:
-            return
-        if rng.random() < 0.5:
-            self.data = self.data[: rng.randrange(len(self.data))]
-            return
-        broken = bytearray(self.data)
-        for _ in range(1 + rng.randrange(4)):
-            broken[rng.randrange(len(broken))] = rng.randrange(256)
-        self.data = bytes(broken)
+        self.data = damaged(self.data, rng)
 
     def _write(self, world: World, snapshot: Snapshot) -> None:
         if snapshot is not self._snapshot:
@@ -90,3 +82,15 @@ class Disk:
         else:
             self.data += snapshot.take()
         self.look(world)
+
+
+def damaged(data: bytes, rng: Random) -> bytes:
+    """A file of which some bytes are broken, or the end is lost."""
+    if not data:
+        return data
+    if rng.random() < 0.5:
+        return data[: rng.randrange(len(data))]
+    broken = bytearray(data)
+    for _ in range(1 + rng.randrange(4)):
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
+    return bytes(broken)

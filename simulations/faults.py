@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulations.plan import Plan, Step
     from simulations.world import World
 
-__all__ = ["FIRST_KEY", "Faults"]
+__all__ = ["FIRST_KEY", "SEEDS", "Faults", "stranger_packet"]
 
 FIRST_KEY = b"the first key of"
 SEEDS = 3
@@ -70,12 +70,19 @@ class Faults:
 
     def begin(self) -> None:
         """Start the plan's nodes, join them, and book its steps from now on."""
-        world = self.world
+        self.start_nodes()
+        self.book_steps()
+
+    def start_nodes(self) -> None:
+        """Start the plan's nodes and have them join."""
         hosts = [self.start_node(f"node-{number:03}") for number in range(self.plan.nodes)]
         for host in hosts:
             self.stay_joined(host)
+
+    def book_steps(self) -> None:
+        """Have the plan's steps happen from now on."""
         for step in self.plan.steps:
-            world.at(world.now + step.at, self.do, step)
+            self.world.at(self.world.now + step.at, self.do, step)
 
     def stay_joined(self, host: Host) -> None:
         """Try seeds that are missing from the host's pool, for as long as it runs.
@@ -318,11 +325,8 @@ class Faults:
             others = [h for h in self._running() if h is not host] or [host]
             for _ in range(step.count):
                 victim = self._rng.choice(others)
-                message: Dead | Ping = Dead(1 + self._rng.randrange(5), victim.name, own.name)
-                if self._rng.random() < 0.5:
-                    message = Ping(self._rng.getrandbits(32), own.name)
                 self.world.covered["plaintext_injected"] += 1
-                self.world.inject(host, message.encode())
+                self.world.inject(host, stranger_packet(victim.name, own.name, self._rng))
                 if not host.running:
                     break
 
@@ -331,3 +335,11 @@ class Faults:
             rate = POISON_PER_SECOND * (step.rate or 1.0)
             until = self.world.now + (step.seconds or self.plan.seconds)
             Poisoner(self.world, host, self._rng, rate, until).start()
+
+
+def stranger_packet(victim: str, reader: str, rng: Random) -> bytes:
+    """What a stranger without a key may send to `reader`: a ping, or the news that `victim` is dead."""
+    message: Dead | Ping = Dead(1 + rng.randrange(5), victim, reader)
+    if rng.random() < 0.5:
+        message = Ping(rng.getrandbits(32), reader)
+    return message.encode()

@@ -56,6 +56,8 @@ class Network:
         self.weather = weather
         self.in_pieces = True
         """Streams arrive in pieces; False hands over all that was written at once."""
+        self.distance: Callable[[Host, Host], float] | None = None
+        """Adds seconds one way between hosts of different places; None for one place."""
         self._rng = rng
         self._covered = covered
         self._cuts: dict[str, Callable[[Host, Host], bool]] = {}
@@ -108,6 +110,8 @@ class Network:
             self._covered["packets_lost"] += 1
             return ()
         delay = weather.latency * (0.5 + spread) + source.delay + target.delay
+        if self.distance is not None:
+            delay += self.distance(source, target)
         if weather.jitter:
             delay -= weather.jitter * log(1 - tail)
             self._covered["packets_delayed"] += 1
@@ -135,6 +139,8 @@ class Network:
         weather = self.weather
         delay = weather.latency * (0.5 + spread) + source.delay + target.delay
         delay -= weather.jitter * log(1 - tail)
+        if self.distance is not None:
+            delay += self.distance(source, target)
         again = 0
         while lost < weather.loss ** (again + 1) and again < 8:
             delay += RETRANSMIT_TIMEOUT * 2**again

@@ -27,21 +27,22 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from random import Random
 
 __all__ = ["ACTIONS", "Plan", "PlanError", "Step", "select"]
 
 MAX_NODES = 100_000
 MAX_SECONDS = 30 * 24 * 3600.0
+_PLANS: Final = Path(__file__).with_name("plans")
 
 
 class PlanError(GossipError):
@@ -86,6 +87,11 @@ class Step:
     """A force-leave forgets the member at once."""
     udp_only: bool = False
     """A cut lets streams pass."""
+
+    @property
+    def lasting(self) -> float:
+        """For how many seconds it goes on, as far as the plan says; 0 for what is done at once."""
+        return self.seconds if self.do != "jump" else 0.0
 
 
 ACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -149,12 +155,26 @@ class Plan:
         for number, step in enumerate(self.steps):
             _check(step, f"steps[{number}]", self.seconds)
 
+    def with_nodes(self, nodes: int) -> Plan:
+        """The same experiment with so many nodes; raises PlanError for too many."""
+        return replace(self, nodes=nodes)
+
     def with_steps(self, steps: Sequence[Step]) -> Plan:
         """The same experiment with other steps."""
-        return Plan(
-            name=self.name, nodes=self.nodes, seconds=self.seconds, settings=self.settings,
-            encrypted=self.encrypted, steps=tuple(steps),
-        )  # fmt: skip
+        return replace(self, steps=tuple(steps))
+
+    @classmethod
+    def find(cls, text: str) -> Plan:
+        """Read the plan of a file, or of one in ``simulations/plans`` by its name alone.
+
+        Raises:
+            PlanError: it cannot be read, or says something that cannot be done.
+        """
+        ours = _PLANS / f"{text}.toml"
+        if Path(text).name == text and not Path(text).exists() and not ours.exists():
+            known = ", ".join(sorted(path.stem for path in _PLANS.glob("*.toml")))
+            raise PlanError(f"{text} is no file, and no plan of simulations/plans: {known}")
+        return cls.load(ours if not Path(text).exists() and ours.exists() else Path(text))
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -113,8 +113,8 @@ class Forwarder:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         hops: int = 0,
-        secret: bool = False,
         leader: bool = False,
+        secret: bool = False,
     ) -> Answer:
         """Have a server answer a request.
 
@@ -126,8 +126,8 @@ class Forwarder:
             headers: those that travel, see `agent.forward.messages`.
             deadline: on the loop's clock; None waits for as long as the server takes.
             hops: agents that the request came through before us.
-            secret: send it sealed or not at all.
             leader: it is for the leader of the datacenter, to whom its other servers send it on.
+            secret: send it sealed or not at all.
 
         Returns:
             The server's answer; an error among them has Consul's prefix.

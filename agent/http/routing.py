@@ -72,10 +72,10 @@ class Forwards(enum.Enum):
     """Those whose ``?dc=`` names another datacenter; any agent serves its own."""
     SERVER = enum.auto()
     """These, and on a client all others too: only servers know the answer."""
-    HANDLER = enum.auto()
-    """None by itself: the handler asks the servers of other datacenters, which serve it as well."""
     LEADER = enum.auto()
     """These, and all others wherever the datacenter's catalog is not kept: its leader knows the answer."""
+    HANDLER = enum.auto()
+    """None by itself: the handler asks the servers of other datacenters, which serve it as well."""
 
 
 @dataclass(slots=True)
@@ -157,8 +157,8 @@ class Route:
         blocks: the request may wait for a change, see `agent.http.query.blocking`.
         forwards: which requests travel to a server instead of being handled here.
         max_body: bytes of the largest body that travels with them.
-        secret: request or answer holds keys, so it is served on the way only in sealed envelopes.
         datacenter: tells which one a body names, which counts more than ``?dc=``; empty if none.
+        secret: request or answer holds keys, so it is served on the way only in sealed envelopes.
         check: refuses, with an `HttpError` or a `GossipError`, what is wrong wherever it is handled;
             called first, so that it need not travel to be refused.
     """
@@ -169,8 +169,8 @@ class Route:
     blocks: bool = False
     forwards: Forwards = Forwards.NEVER
     max_body: int = 0
-    secret: bool = False
     datacenter: Callable[[bytes], str] | None = None
+    secret: bool = False
     check: Callable[[Call], None] | None = None
 
     @property

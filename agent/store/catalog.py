@@ -7,7 +7,7 @@ returns is of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.store.entries import CheckEntry, Entry, NodeEntry, ServiceEntry, folded
 from agent.store.watch import ANY_STATE, NODES, SERVICES, Topic
@@ -28,8 +28,7 @@ class NodeServices:
     services: dict[str, ServiceEntry]
 
 
-@dataclass(slots=True, frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """One instance of a service: its node, itself, and the checks of both, the node's first."""
 
     node: NodeEntry

@@ -35,16 +35,34 @@ class LocalAgent:
         name: str,
         command: Sequence[str],
         *,
-        http_port: int,
+        http_port: int = 0,
+        http_socket: Path | None = None,
         gossip_port: int,
         wan_port: int | None = None,
         folder: Path,
         host: str = HOST,
         arguments: Sequence[str] = (),
         watch: Callable[[float, bytes], None] | None = None,
+        enter: Callable[[], None] | None = None,
     ) -> None:
+        """Describe the agent without starting it.
+
+        Args:
+            name: of its node.
+            command: what starts an agent, without arguments.
+            http_port: where its HTTP API listens on `host`; or
+            http_socket: the Unix socket where it does, which the configuration in `arguments` names.
+            gossip_port: of the LAN pool.
+            wan_port: of the WAN pool; None is no server.
+            folder: has its data and log.
+            host: its address.
+            arguments: given to it besides these.
+            watch: see `Process`.
+            enter: see `Process`.
+        """
         self.name = name
         self.http = (host, http_port)
+        self.socket = http_socket
         self.gossip = (host, gossip_port)
         self.wan = None if wan_port is None else (host, wan_port)
         self.folder = folder
@@ -63,11 +81,14 @@ class LocalAgent:
             ],
             log=folder / "log",
             watch=watch,
+            enter=enter,
         )
 
     @property
     def url(self) -> str:
         """Where its HTTP API answers."""
+        if self.socket is not None:
+            return f"unix://{self.socket}"
         return f"http://{join_host_port(*self.http)}"
 
     async def start(self) -> None:
@@ -113,7 +134,9 @@ class LocalAgent:
         self, method: str, path: str, body: bytes = b"", *, within: float = 10.0, check: bool = True
     ) -> Response:
         """One HTTP request; raises `HttpError` for a status of 400 or above unless `check` is off."""
-        return await request(self.http, method, path, body, within=within, check=check)
+        return await request(
+            self.socket or self.http, method, path, body, within=within, check=check
+        )
 
     async def members(self, *, wan: bool = False) -> dict[str, int]:
         """Status by name of every member that this agent lists, of the WAN pool if so."""

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,9 @@ def add_to(commands: Subparsers) -> None:
     command = commands.add_parser(
         "run", parents=[json_option(), jobs_option()], help="a plan from a file"
     )
-    command.add_argument("plan", type=Path, help="a .toml or .json file")
+    command.add_argument(
+        "plan", help="a .toml or .json file, or one of simulations/plans by its name"
+    )
     command.add_argument("--seed", type=int, default=1, help="the first seed (1)")
     command.add_argument("--seeds", type=positive, default=1, help="how many (1)")
     command.set_defaults(do=run)
@@ -146,7 +147,7 @@ def finish(results: Sequence[Result], options: argparse.Namespace, *, missing: l
 def run(options: argparse.Namespace) -> int:
     """Run a plan from a file."""
     try:
-        plan = Plan.load(options.plan)
+        plan = Plan.find(options.plan)
     except PlanError as error:
         sys.stderr.write(f"{error}\n")
         return 2

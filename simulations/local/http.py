@@ -14,6 +14,7 @@ from gossip.wire.address import join_host_port
 
 if TYPE_CHECKING:
     from email.message import Message
+    from pathlib import Path
 
 __all__ = ["HttpError", "Response", "request"]
 
@@ -59,7 +60,7 @@ class _Received:
 
 
 async def request(
-    address: tuple[str, int],
+    address: tuple[str, int] | Path,
     method: str,
     path: str,
     body: bytes = b"",
@@ -70,7 +71,7 @@ async def request(
     """Send one request and read the whole answer.
 
     Args:
-        address: host and port.
+        address: host and port, or a Unix socket.
         method: such as ``GET``.
         path: with query, already quoted.
         body: sent with its length when not empty.
@@ -81,15 +82,18 @@ async def request(
         HttpError: bad status or not HTTP; the message carries status and body.
         OSError: no connection; TimeoutError after `within`.
     """
-    host, port = address
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: {join_host_port(host, port)}\r\nConnection: close\r\n"
-    )
+    where = f"port {address[1]}" if isinstance(address, tuple) else f"{address}"
+    host = join_host_port(*address) if isinstance(address, tuple) else "localhost"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
     if body or method in {"PUT", "POST"}:
         head += f"Content-Length: {len(body)}\r\n"
     try:
         async with asyncio.timeout(within):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await (
+                asyncio.open_connection(*address)
+                if isinstance(address, tuple)
+                else asyncio.open_unix_connection(address)
+            )
             try:
                 writer.write(head.encode() + b"\r\n" + body)
                 data = await reader.read(-1)
@@ -98,14 +102,14 @@ async def request(
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except TimeoutError:
-        raise TimeoutError(f"{method} {path} at port {port}: no answer in {within:g} s") from None
+        raise TimeoutError(f"{method} {path} at {where}: no answer in {within:g} s") from None
     response = http.client.HTTPResponse(_Received(data), method=method)  # type: ignore[arg-type]  # a file is all it takes
     try:
         response.begin()
         answer = Response(response.status, response.headers, response.read())
     except http.client.HTTPException as error:
-        raise HttpError(f"{method} {path} at port {port}: {error!r}") from error
+        raise HttpError(f"{method} {path} at {where}: {error!r}") from error
     if check and answer.status >= http.client.BAD_REQUEST:
         text = answer.body.decode(errors="replace").strip()
-        raise HttpError(f"{method} {path} at port {port}: {answer.status} {text}", answer.status)
+        raise HttpError(f"{method} {path} at {where}: {answer.status} {text}", answer.status)
     return answer

@@ -47,6 +47,7 @@ class Process:
         environment: Mapping[str, str] | None = None,
         watch: Callable[[float, Output], None] | None = None,
         commanded: bool = False,
+        enter: Callable[[], None] | None = None,
     ) -> None:
         """Describe the child without starting it.
 
@@ -58,6 +59,7 @@ class Process:
             watch: called with the monotonic time and what the child just wrote. The output then
                 passes through a pipe and us, instead of going straight into the file.
             commanded: give it a standard input that `send` writes to; otherwise it has none.
+            enter: called in the child before it becomes the program, to put it into a namespace.
         """
         self.name = name
         self.command = [str(part) for part in command]
@@ -65,6 +67,7 @@ class Process:
         self._environment = {**os.environ, **environment} if environment else None
         self._watch = watch
         self._commanded = commanded
+        self._enter = enter
         self._child: asyncio.subprocess.Process | None = None
         self._pipe: int | None = None
         self._log_file = -1
@@ -121,7 +124,7 @@ class Process:
                 stderr=target,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with_parent(parent),
+                preexec_fn=lambda: _become(parent, self._enter),
             )
         except OSError:
             self._close_output()
@@ -228,9 +231,11 @@ class Process:
             self._pipe = None
 
 
-def _die_with_parent(parent: int) -> None:
+def _become(parent: int, enter: Callable[[], None] | None) -> None:
     """Runs in the child between fork and exec: have the kernel kill it when the parent is gone."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)
+    if enter is not None:
+        enter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from typing import TYPE_CHECKING, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -46,18 +45,19 @@ async def eventually(
 
     Args:
         condition: plain or coroutine function; an OSError or TimeoutError of its counts as "not yet".
-        within: seconds until giving up.
+        within: seconds of the loop's time until giving up.
         what: the thing waited for, or a function that describes how far it got.
         every: seconds between two looks.
 
     Raises:
         TimeoutError: naming what was waited for, the bound and the last error.
     """
-    deadline = time.monotonic() + within
+    now = asyncio.get_running_loop().time
+    deadline = now() + within
     error: Exception | None = None
     while True:
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + within):
+            async with asyncio.timeout_at(now() + within):
                 value = condition()
                 result = await value if inspect.isawaitable(value) else value
             if result:
@@ -65,7 +65,7 @@ async def eventually(
             error = None
         except OSError as caught:  # TimeoutError is one of them
             error = caught
-        if time.monotonic() >= deadline:
+        if now() >= deadline:
             text = what if isinstance(what, str) else what()
             reason = f" (last error: {error})" if error else ""
             raise TimeoutError(f"not within {within:g} s: {text}{reason}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gossip.datagrams import SEND_ATTEMPTS, Datagrams, Inbox
+from gossip.machine import Machine
 from gossip.wire.messages import Ack, Alive, Dead, Ping, UserMessage
 from gossip.wire.packet import PacketCodec, is_probe_traffic
 
@@ -33,7 +34,7 @@ BAD_ADDRESSES: list[Any] = [
 @pytest.fixture
 async def receiver() -> AsyncIterator[Datagrams]:
     datagrams = Datagrams(Counter())
-    await datagrams.open("127.0.0.1", 0)
+    await datagrams.open(Machine(), "127.0.0.1", 0)
     yield datagrams
     datagrams.close()
 
@@ -41,7 +42,7 @@ async def receiver() -> AsyncIterator[Datagrams]:
 @pytest.fixture
 async def sender() -> AsyncIterator[Datagrams]:
     datagrams = Datagrams(Counter())
-    await datagrams.open("127.0.0.1", 0)
+    await datagrams.open(Machine(), "127.0.0.1", 0)
     yield datagrams
     datagrams.close()
 

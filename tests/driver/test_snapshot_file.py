@@ -239,8 +239,8 @@ async def test_what_was_recorded_is_in_the_file_after_closing(rig: Rig) -> None:
     await rig.writer.close()
 
     assert rig.on_disk() == {"n1", "n2"}
-    rig.writer._thread.join(5)
-    assert not rig.writer._thread.is_alive()
+    rig.writer._worker.thread.join(5)
+    assert not rig.writer._worker.thread.is_alive()
 
 
 async def test_r41_a_file_that_has_grown_is_written_anew(rig: Rig) -> None:
@@ -376,7 +376,7 @@ async def test_a_disk_that_hangs_does_not_keep_a_node_from_ending(
 
     assert "the disk of the snapshot does not answer" in caplog.text
     disk.may_sync.set()
-    await asyncio.to_thread(writer._thread.join, 5)
+    await asyncio.to_thread(writer._worker.thread.join, 5)
     await (await Rig(rig.path).open()).close()
 
 
@@ -393,7 +393,7 @@ async def test_closing_that_is_cancelled_gives_the_file_back_all_the_same(
     disk.may_sync.set()
 
     await asyncio.gather(closing, return_exceptions=True)
-    await asyncio.to_thread(writer._thread.join, 5)
+    await asyncio.to_thread(writer._worker.thread.join, 5)
     await (await Rig(rig.path).open()).close()
 
 

@@ -10,29 +10,32 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from simulations.cluster import LocalCluster
-from simulations.cluster.agent import FAILED, LEFT
+from simulations.cluster.agent import LEFT
 from simulations.local.http import HttpError, request
 from simulations.local.ports import Ports
 from simulations.local.wait import eventually
 
+if TYPE_CHECKING:
+    from simulations.fixture.processes import ProcessCluster
 
-async def test_agents_join_and_an_event_fired_at_one_arrives_at_all() -> None:
-    async with LocalCluster(3) as cluster:
-        event = await cluster.agents[1].fire("deploy", b"\x00v2")
 
-        for agent in cluster.agents:
+@pytest.mark.gossip_cluster(kind="processes")
+async def test_agents_join_and_an_event_fired_at_one_arrives_at_all(
+    gossip_cluster: ProcessCluster,
+) -> None:
+    await gossip_cluster.fire("node2", "deploy", b"\x00v2")
 
-            async def listed(agent: Any = agent) -> list[dict[str, Any]]:
-                events, _ = await agent.events("deploy")
-                return [e for e in events if e["ID"] == event]
+    for name in gossip_cluster.names:
 
-            found = await eventually(listed, within=10, what=f"the event at {agent.name}")
-            assert found[0]["Payload"] == b"\x00v2"
+        async def listed(name: str = name) -> bool:
+            return await gossip_cluster.events(name) == [("deploy", b"\x00v2")]
+
+        await gossip_cluster.until(listed, within=10, what=f"the event is at {name}")
 
 
 async def test_r35_a_cluster_runs_on_ipv6() -> None:
@@ -43,17 +46,18 @@ async def test_r35_a_cluster_runs_on_ipv6() -> None:
         assert (await stays.members())[leaves.name] == LEFT
 
 
-async def test_an_agent_that_left_is_shown_as_left_and_comes_back_after_a_restart() -> None:
-    async with LocalCluster(2) as cluster:
-        stays, leaves = cluster.agents
-        assert await leaves.leave() == 0
-        await cluster.complete(within=10)
-        assert (await stays.members())[leaves.name] == LEFT
+@pytest.mark.gossip_cluster(kind="processes", nodes=2)
+async def test_an_agent_that_left_is_shown_as_left_and_comes_back_after_a_restart(
+    gossip_cluster: ProcessCluster,
+) -> None:
+    await gossip_cluster.leave("node2")
+    await gossip_cluster.settled(within=10)
+    assert gossip_cluster["node2"].process.exit_status == 0
+    assert (await gossip_cluster.members("node1"))["node2"] == "left"
 
-        await leaves.restart()
-        await leaves.join([stays.gossip])
+    await gossip_cluster.restart("node2")
 
-        await cluster.complete(within=10)
+    await gossip_cluster.settled(within=10)
 
 
 async def test_a_killed_agent_finds_its_cluster_again_without_being_told_where_it_is() -> None:
@@ -87,13 +91,15 @@ async def test_an_agent_that_left_comes_back_by_itself_with_rejoin() -> None:
         await cluster.complete(within=10)
 
 
-async def test_a_killed_agent_is_detected_by_the_running_ones() -> None:
-    async with LocalCluster(3) as cluster:
-        await cluster.agents[2].process.kill()
+@pytest.mark.gossip_cluster(kind="processes")
+async def test_a_killed_agent_is_detected_by_the_running_ones(
+    gossip_cluster: ProcessCluster,
+) -> None:
+    await gossip_cluster.kill("node3")
 
-        await cluster.complete(within=30)
+    await gossip_cluster.settled(within=30)
 
-        assert (await cluster.agents[0].members())[cluster.agents[2].name] == FAILED
+    assert (await gossip_cluster.members("node1"))["node3"] == "failed"
 
 
 async def test_a_paused_agent_does_not_answer_until_it_is_resumed() -> None:

@@ -79,13 +79,18 @@ class Query:
     read: Callable[[Catalog], Any]
 
 
+def tags(catalog: Catalog) -> dict[str, set[str]]:
+    found = catalog.services()
+    return {name: {tag for one in found[name] for tag in one.tags} for name in found}
+
+
 def rows(name: str, catalog: Catalog) -> list[Any]:
     return [(one.node, one.service) for one in catalog.instances(name)]
 
 
 QUERIES = [
     Query(NODES, Catalog.nodes),
-    Query(SERVICES, Catalog.services),
+    Query(SERVICES, tags),
     Query(ANY_STATE, Catalog.checks),
     *(Query(Topic("state", status), methodcaller("checks", status)) for status in Status),
     *(Query(Topic("node", name), methodcaller("node", name)) for name in ("a", "b")),

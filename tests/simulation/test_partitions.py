@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gossip.events import MemberFailed, MemberStatus, UserEvent
+from gossip.events import MemberFailed, MemberStatus
 from tests.helpers import Host, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from simulations.fixture.virtual import VirtualCluster
 
 FAILED = MemberStatus.FAILED
 
@@ -31,16 +34,16 @@ def names(hosts: list[Host]) -> set[str]:
     return {host.name for host in hosts}
 
 
+@pytest.mark.gossip_cluster(nodes=10)
 @pytest.mark.parametrize("minority", [1, 3, 5])
-def test_r16_g13_a_short_partition_is_forgotten_soon(minority: int) -> None:
-    pool = Pool(seed=1)
-    hosts = pool.joined(10)
+async def test_r16_g13_a_short_partition_is_forgotten_soon(
+    gossip_cluster: VirtualCluster, minority: int
+) -> None:
+    await gossip_cluster.partition(gossip_cluster.names[:minority])
+    await asyncio.sleep(20)
+    await gossip_cluster.heal()
 
-    split(pool, names(hosts[:minority]))
-    pool.run(20)
-    heal(pool)
-
-    assert pool.run_until(lambda: whole(pool), 35, every=0.2) <= 35
+    await gossip_cluster.settled(within=35)
 
 
 @pytest.mark.parametrize("minority", [1, 3, 5])
@@ -101,22 +104,23 @@ def test_a_ring_of_cuts_kills_nobody() -> None:
     assert [event for host in hosts for event in host.told(MemberFailed)] == []
 
 
-def test_events_of_both_sides_are_everywhere_after_the_partition() -> None:
-    pool = Pool(seed=6)
-    hosts = pool.joined(8)
-    split(pool, names(hosts[:4]))
-    pool.run(20)
-    for host in hosts:
-        pool.fire(host, "deploy", host.name.encode())
-    pool.run(20)
-    heal(pool)
+@pytest.mark.gossip_cluster(nodes=8)
+async def test_events_of_both_sides_are_everywhere_after_the_partition(
+    gossip_cluster: VirtualCluster,
+) -> None:
+    await gossip_cluster.partition(gossip_cluster.names[:4])
+    await asyncio.sleep(20)
+    for name in gossip_cluster.names:
+        await gossip_cluster.fire(name, "deploy", name.encode())
+    await asyncio.sleep(20)
+    await gossip_cluster.heal()
 
-    pool.run_until(lambda: whole(pool), 75, every=0.2)
-    pool.run(65)  # at most two push/pulls later
+    await gossip_cluster.settled(within=75)
+    await asyncio.sleep(65)  # at most two push/pulls later
 
-    for host in hosts:
-        payloads = sorted(event.payload for event in host.told(UserEvent))
-        assert payloads == sorted(name.encode() for name in names(hosts))
+    for name in gossip_cluster.names:
+        payloads = sorted(payload for _, payload in await gossip_cluster.events(name))
+        assert payloads == sorted(name.encode() for name in gossip_cluster.names)
 
 
 # every fault in pools of two, three and four

@@ -512,13 +512,13 @@ def test_serfs_rpc_away_from_loopback_needs_a_key_and_is_warned_about(text: str)
     assert "s3cret-key" in config.secrets
 
 
-def test_every_setting_and_every_flag_is_declared_once() -> None:
-    assert len({setting.key for setting in DECLARED}) == len(DECLARED)
-    flags = [setting.flag for setting in DECLARED if setting.flag]
-    assert len(set(flags)) == len(flags)
-
-
 def test_the_leader_keeps_its_catalog_in_its_data_directory_or_in_memory(tmp_path: Path) -> None:
     data = f"-data-dir={tmp_path}"
     assert parse([data, "-server", "-bootstrap"]).catalog_path == tmp_path / "catalog.db"
     assert parse(["-dev"]).catalog_path is None
+
+
+def test_every_setting_and_every_flag_is_declared_once() -> None:
+    assert len({setting.key for setting in DECLARED}) == len(DECLARED)
+    flags = [setting.flag for setting in DECLARED if setting.flag]
+    assert len(set(flags)) == len(flags)

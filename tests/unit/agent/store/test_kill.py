@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.store.entries import NodeEntry
 
 KILLS = 8
+WRITERS = 5
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
@@ -42,7 +43,7 @@ async def write(store, name):
 async def main():
     store = Store(Path(sys.argv[1]))
     await store.start()
-    await asyncio.gather(*(write(store, f"{sys.argv[2]}-{n}") for n in range(5)))
+    await asyncio.gather(*(write(store, f"{sys.argv[2]}-{n}") for n in range(int(sys.argv[3]))))
 
 asyncio.run(main())
 """
@@ -51,7 +52,9 @@ asyncio.run(main())
 def killed_while_writing(path: Path, name: str, seconds: float) -> list[tuple[str, str, int]]:
     """What a writer acknowledged before it was killed, so long after its first acknowledgement."""
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), name], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path), name, str(WRITERS)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as writer:
         assert writer.stdout is not None
         try:
@@ -105,6 +108,5 @@ def test_nothing_acknowledged_is_lost_whenever_the_process_is_killed(tmp_path: P
             assert node in unsure or nodes[node].create_index == index
         # What was not acknowledged may be there, whole.
         assert counts["nodes"] == counts["services"] == counts["checks"]
-        unacknowledged = set(nodes) - set(expected)
-        assert len(unacknowledged) <= 5 * (life + 1)
+        assert len(set(nodes) - set(expected)) <= WRITERS
         expected = {name: node.create_index for name, node in nodes.items()}

@@ -1,0 +1,167 @@
+"""Reports of experiments on processes: Markdown that reads by itself, the same as JSON, and plots."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from simulations import plots
+from simulations.cluster.live import number
+from simulations.cluster.record import figures
+from simulations.scenario import Curve, Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from simulations.cluster.compare import Comparison
+    from simulations.cluster.record import Record
+    from simulations.plan import Plan
+
+__all__ = ["write_comparison", "write_record"]
+
+POINTS = 40
+"""Of a curve of how times are distributed."""
+
+
+def write_record(plan: Plan, record: Record, folder: Path) -> Path:
+    """Write what came of one run; gives the path of ``report.md``. Raises OSError."""
+    return _write(
+        folder,
+        {"plan": plan.to_dict(), **record.to_dict()},
+        [*_spread_plots({"processes": [record]}), _views_plot(record)],
+        _record_lines(plan, record),
+    )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write how close the simulator is; gives the path of ``report.md``. Raises OSError."""
+    both = {"processes": [comparison.real], "simulator": comparison.virtual}
+    return _write(folder, comparison.to_dict(), _spread_plots(both), _comparison_lines(comparison))
+
+
+def _write(
+    folder: Path, document: dict[str, Any], lines: Sequence[Lines], text: Iterable[str]
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    found = list(text)
+    if plots.available():
+        for plot in lines:
+            plots.draw(plot, folder / f"{plot.name}.png")
+            found += ["", f"![{plot.title}]({plot.name}.png)"]
+    (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")
+    path = folder / "report.md"
+    path.write_text("\n".join(found) + "\n")
+    return path
+
+
+def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
+    yield f"# {plan.name}: {plan.nodes} agents as processes"
+    yield ""
+    yield (
+        "Times are seconds, measured through the HTTP API with blocking queries. A view is right when it "
+        "shows exactly the running nodes alive."
+    )
+    yield ""
+    yield (
+        "**Every view was right in the end.**"
+        if record.settled()
+        else "**Some view was wrong in the end.**"
+    )
+    yield ""
+    yield from _table(
+        ("second", "step", "nodes", "all views right after"),
+        [
+            (
+                f"{deed.at:.1f}",
+                deed.what,
+                ", ".join(deed.whom),
+                "-" if took is None else f"{took:.2f}",
+            )
+            for deed, took in record.recoveries()
+        ],
+    )
+    yield ""
+    yield from _table(
+        ("figure", "value"), [(k, number(v)) for k, v in figures([record]).items() if v is not None]
+    )
+    yield ""
+    yield from _table(("cost", "value"), [(k, number(v)) for k, v in record.facts.items()])
+    for problem in record.problems:
+        yield f"* did not work: {problem}"
+
+
+def _comparison_lines(comparison: Comparison) -> Iterator[str]:
+    yield f"# {comparison.plan.name}: {comparison.plan.nodes} agents, and {comparison.plan.nodes} simulated nodes"
+    yield ""
+    yield (
+        f"One plan, run once on processes and {len(comparison.virtual)} times in virtual time; medians, "
+        "seconds. What is compared has to be within 15 % of the processes."
+    )
+    yield ""
+    yield from _table(
+        ("figure", "processes", "simulator", "difference"),
+        [
+            (name, number(real), number(virtual), "" if apart is None else f"{100 * apart:+.0f} %")
+            for name, real, virtual, apart in comparison.rows()
+        ],
+    )
+    yield ""
+    yield "What is in the real figures and not in the simulator's:"
+    yield ""
+    for reason in comparison.reasons():
+        yield f"* {reason}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _spread_plots(runs: dict[str, Sequence[Record]]) -> list[Lines]:
+    """How the times of events and of detections are distributed, a curve for each kind of run."""
+    spreads = {
+        kind: [1000 * t for record in records for times in record.spreads().values() for t in times]
+        for kind, records in runs.items()
+    }
+    detections = {
+        kind: [t for record in records for times in record.detections().values() for t in times]
+        for kind, records in runs.items()
+    }
+    found = []
+    for name, title, x, values in (
+        ("events", "Events at the other nodes", "milliseconds since the event was fired", spreads),
+        ("detection", "Killed nodes said failed", "seconds since the kill", detections),
+    ):
+        curves = [Curve(kind, _distribution(times)) for kind, times in values.items() if times]
+        if curves:
+            found.append(Lines(name, title, x, "share of nodes that know, %", curves))
+    return found
+
+
+def _views_plot(record: Record) -> Lines:
+    """How wrong the views were, over time; each step is drawn as one."""
+    points: list[tuple[float, float]] = []
+    for at, wrong in record.wrong_entries():
+        if points:
+            points.append((at, points[-1][1]))
+        points.append((at, float(wrong)))
+    points.append((record.length, points[-1][1]))
+    curve = Curve("wrong entries", points, theory=True)
+    return Lines(
+        "views",
+        "How far the views were from the truth",
+        "seconds since the start",
+        "wrong entries in all views",
+        [curve],
+    )
+
+
+def _distribution(times: list[float]) -> list[tuple[float, float]]:
+    """Points of the distribution: the time, and by then what part, in percent."""
+    ordered = sorted(times)
+    last = len(ordered) - 1
+    picks = sorted({round(number * last / POINTS) for number in range(POINTS + 1)})
+    return [(ordered[pick], 100 * (pick + 1) / len(ordered)) for pick in picks]

@@ -1,0 +1,186 @@
+"""``model``: what to expect of pools up to a million members, and whether the model is to be believed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gossip.config import Config
+from simulations.commands.terminal import json_option, positive, say, say_json
+from simulations.plots import available, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from simulations.commands.terminal import Subparsers
+    from simulations.model.agreement import Agreement
+    from simulations.model.spread import Pool
+
+__all__ = ["add_to"]
+
+VALIDATED = (100, 300, 1000)
+"""Sizes at which the exact simulator is asked as well."""
+LEAST_SEEDS = 8
+"""Of a comparison: with fewer nothing could be told apart."""
+NEEDS_NUMPY = "python -m simulations model: needs NumPy: pip install 'gossip-agent[sim]'\n"
+
+
+def add_to(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "model", parents=[json_option()], help="what to expect of a million members"
+    )
+    command.add_argument("--members", type=_members, default=100_000, help="how many (100000)")
+    command.add_argument("--loss", type=_loss, default=0.0, help="share of packets lost (0)")
+    command.add_argument(
+        "--latency", type=_milliseconds, default=0.5, help="one way, milliseconds (0.5)"
+    )
+    command.add_argument("--seeds", type=positive, default=1, help="runs that are averaged (1)")
+    command.add_argument("--seed", type=int, default=1, help="the first (1)")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="write model.json, model.md and plots"
+    )
+    command.add_argument(
+        "--validate", action="store_true",
+        help=f"compare with the exact simulator instead, at {', '.join(map(str, VALIDATED))} members",
+    )  # fmt: skip
+    command.set_defaults(do=model)
+
+
+class _Steps:
+    """Says on standard error what is going on, where it takes long."""
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def tell(self, step: str) -> None:
+        now = time.monotonic()
+        if now - self._shown >= 2:
+            self._shown = now
+            sys.stderr.write(f"... {step}\n")
+            sys.stderr.flush()
+
+
+def model(options: argparse.Namespace) -> int:
+    """Model a pool, or compare the model with the simulator."""
+    try:
+        from simulations.model.spread import Pool  # noqa: PLC0415 - NumPy is an extra
+    except ModuleNotFoundError:
+        sys.stderr.write(NEEDS_NUMPY)
+        return 2
+    try:
+        pool = Pool(
+            members=options.members,
+            config=Config.lan("member"),
+            latency=options.latency / 1000,
+            loss=options.loss,
+        )
+    except ValueError as error:
+        sys.stderr.write(f"python -m simulations model: {error}\n")
+        return 2
+    return _validate(pool, options) if options.validate else _plan(pool, options)
+
+
+def _plan(pool: Pool, options: argparse.Namespace) -> int:
+    from simulations.model.planning import plan, plots  # noqa: PLC0415 - NumPy is an extra
+
+    seeds = range(options.seed, options.seed + options.seeds)
+    started = time.monotonic()
+    figures = plan(pool, seeds, tell=_Steps().tell)
+    document = {
+        "members": pool.members, "latency_seconds": pool.latency, "loss": pool.loss,
+        "seeds": list(seeds), "figures": figures, "took_seconds": time.monotonic() - started,
+    }  # fmt: skip
+    lines = list(_table(pool, figures))
+    _finish(document, lines, options)
+    if options.out is not None and available():
+        for plot in plots(pool, figures):
+            draw(plot, options.out / f"{plot.name}.png")
+    return 0
+
+
+def _table(pool: Pool, figures: dict[str, dict[str, float]]) -> Iterable[str]:
+    yield f"{pool.members:,} members, {pool.latency * 1000:g} ms, loss {pool.loss:.1%}"
+    yield ""
+    ways = list(figures)
+    yield f"| {'news leaves':46} | {' | '.join(f'{way:>21}' for way in ways)} |"
+    yield f"| {'-' * 46} | {' | '.join('-' * 20 + ':' for _ in ways)} |"
+    for name in figures[ways[0]]:
+        yield f"| {name:46} | {' | '.join(f'{figures[way][name]:21,.4g}' for way in ways)} |"
+
+
+def _validate(pool: Pool, options: argparse.Namespace) -> int:
+    from simulations.model.agreement import (  # noqa: PLC0415 - NumPy is an extra
+        compare_detection,
+        compare_spread,
+    )
+
+    seeds = max(options.seeds, LEAST_SEEDS)
+    tell = _Steps().tell
+    rows: list[Agreement] = []
+    for members in VALIDATED:
+        ours = replace(pool, members=members)
+        ticks = replace(ours, config=ours.config.replace(eager=False))
+        rows += compare_spread("event at once", ours, seeds, tell=tell)
+        rows += compare_spread("event at ticks", ticks, seeds, tell=tell)
+        rows += compare_detection("death", ours, seeds, tell=tell)
+    document = {
+        "latency_seconds": pool.latency, "loss": pool.loss, "seeds": seeds,
+        "rows": [asdict(row) | {"holds": row.holds} for row in rows],
+    }  # fmt: skip
+    _finish(document, list(_agreements(rows, seeds)), options)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def _agreements(rows: Iterable[Agreement], seeds: int) -> Iterable[str]:
+    yield f"seconds, medians over {seeds} seeds of the simulator, deviation in brackets"
+    yield ""
+    yield "| experiment     | members | share |  simulated (deviation) |    modelled (deviation) | apart |"
+    yield "| -------------- | ------: | ----: | ---------------------: | ----------------------: | ----: |"
+    for row in rows:
+        apart = f"{row.model / row.exact - 1:+.0%}" + ("" if row.holds else " TOO FAR")
+        yield (
+            f"| {row.what:14} | {row.members:7,} | {row.share:5.0%} | "
+            f"{row.exact:10.5f} ({row.exact_deviation:9.5f}) | "
+            f"{row.model:11.5f} ({row.model_deviation:9.5f}) | {apart:>5} |"
+        )
+
+
+def _finish(document: dict[str, Any], lines: list[str], options: argparse.Namespace) -> None:
+    """Print the result, and write it where that was asked for."""
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        name = "validation" if options.validate else "model"
+        (options.out / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        (options.out / f"{name}.md").write_text("\n".join(lines) + "\n")
+    if options.json:
+        say_json(document)
+    else:
+        for line in lines:
+            say(line)
+
+
+def _members(text: str) -> int:
+    value = int(text.replace(",", "").replace("_", ""))
+    if not 8 <= value <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{value} is not between 8 and 10000000")
+    return value
+
+
+def _loss(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 0.5")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 200:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0.01 and 200")
+    return value

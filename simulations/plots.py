@@ -1,0 +1,95 @@
+"""Draws plots of findings as PNG files: the only file that knows matplotlib, which is the extra ``sim``.
+
+Figures are made without pyplot, so nothing global holds them and no window can open.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from simulations.scenario import Bars, Lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["available", "draw"]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+MARKS = "osD^vPX*"
+SIZE = (8.0, 4.8)
+DPI = 110
+FEWEST = 0.7
+"""Where a bar of a logarithmic axis begins, so that one of height 1 is seen."""
+
+
+def available() -> bool:
+    """Whether plots can be drawn here."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(plot: Lines | Bars, path: Path) -> None:
+    """Write one plot.
+
+    Raises:
+        ImportError: the extra ``sim`` is not installed.
+        OSError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if isinstance(plot, Lines):
+        _lines(axes, plot)
+    else:
+        _bars(axes, plot)
+    axes.set_title(plot.title, loc="left", fontweight="bold")
+    axes.set_ylabel(plot.y)
+    axes.grid(visible=True, axis="both" if isinstance(plot, Lines) else "y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", frameon=False, loc="best")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _lines(axes: Any, plot: Lines) -> None:
+    for number, curve in enumerate(plot.curves):
+        x, y = [at for at, _ in curve.points], [value for _, value in curve.points]
+        colour = COLOURS[number % len(COLOURS)]
+        if curve.theory:
+            axes.plot(x, y, "--", color=colour, linewidth=1.4, label=curve.label)
+        else:
+            mark = MARKS[number % len(MARKS)]
+            axes.plot(x, y, f"{mark}-", color=colour, markersize=5, label=curve.label)
+    ticks = sorted({x for curve in plot.curves if not curve.theory for x, _ in curve.points})
+    if plot.log_x and ticks and ticks[0] > 0:
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+        axes.minorticks_off()
+    if plot.log_y and any(y > 0 for curve in plot.curves for _, y in curve.points):
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(plot.x)
+
+
+def _bars(axes: Any, plot: Bars) -> None:
+    width = 0.8 / max(len(plot.series), 1)
+    for number, (label, values) in enumerate(plot.series.items()):
+        left = [group - 0.4 + (number + 0.5) * width for group in range(len(plot.groups))]
+        heights = [value - FEWEST if plot.log_y and value else value for value in values]
+        bottom = FEWEST if plot.log_y else 0.0
+        bars = axes.bar(
+            left, heights, width * 0.92, bottom=bottom, label=label,
+            color=COLOURS[number % len(COLOURS)],
+        )  # fmt: skip
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize="x-small", padding=1)
+    if plot.log_y and plot.series:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=FEWEST)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set_xticks(range(len(plot.groups)), plot.groups, fontsize="small")

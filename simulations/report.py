@@ -1,0 +1,189 @@
+"""Reports of scenarios: one ``report.md`` with plots that reads by itself, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, Any
+
+from simulations import plots
+from simulations.scenario import Findings, Goal, Lines, Run, Scenario, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from simulations.scenario import Bars
+
+__all__ = ["Part", "as_json", "as_markdown", "write"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came of one scenario."""
+
+    scenario: Scenario
+    runs: Sequence[Run]
+    findings: Findings | None
+    """None when no run gave anything."""
+
+    @classmethod
+    def of(cls, scenario: Scenario, runs: Iterable[Run]) -> Part:
+        """Read the runs that gave something."""
+        order = sorted(runs, key=lambda run: (json.dumps(run.case, sort_keys=True), run.seed))
+        good = [run for run in order if not run.error]
+        return cls(scenario, order, scenario.read(good) if good else None)
+
+    @property
+    def goals(self) -> list[Goal]:
+        """The scenario's, and that every run came to its end."""
+        ended = sum(not run.error for run in self.runs)
+        every = Goal(
+            "every run comes to its end", f"{ended} of {len(self.runs)}", ended == len(self.runs)
+        )
+        return [*(self.findings.goals if self.findings else ()), every]
+
+    @property
+    def met(self) -> bool:
+        """Whether all goals are."""
+        return all(goal.met for goal in self.goals)
+
+    def files(self) -> list[tuple[str, Lines | Bars]]:
+        """The plots with their files' names."""
+        found = self.findings.plots if self.findings else ()
+        return [(f"{self.scenario.name}-{plot.name}.png", plot) for plot in found]
+
+
+def number(value: str | float) -> str:
+    """A value for people: three digits that count, thousands apart."""
+    if isinstance(value, str):
+        return value
+    if isnan(value):
+        return "-"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _row(cells: Iterable[str | float]) -> str:
+    return f"| {' | '.join(number(cell).replace('|', '/') for cell in cells)} |"
+
+
+def _verdict(goal: Goal) -> str:
+    return "met" if goal.met else "**missed**"
+
+
+def as_markdown(parts: Sequence[Part], size: Size, seed: int, *, with_plots: bool) -> str:
+    """The report for people."""
+    return "\n".join(_lines_of(parts, size, seed, with_plots=with_plots)) + "\n"
+
+
+def _lines_of(parts: Sequence[Part], size: Size, seed: int, *, with_plots: bool) -> Iterator[str]:
+    names = " ".join(part.scenario.name for part in parts)
+    yield "# Simulated experiments"
+    yield ""
+    yield (
+        "Nodes are the production core; clock, network and faults are simulated, so a seed gives the same "
+        "numbers on every machine. Dashed lines are theory, all others were measured."
+    )
+    yield ""
+    yield f"Again: `python -m simulations scenario {names} --{size.value} --seed {seed}`"
+    yield ""
+    yield "| experiment | goal | measured | |"
+    yield "| --- | --- | --- | --- |"
+    for part in parts:
+        for goal in part.goals:
+            yield _row((part.scenario.title, goal.text, goal.measured, _verdict(goal)))
+    for part in parts:
+        yield from _section(part, with_plots=with_plots)
+
+
+def _section(part: Part, *, with_plots: bool) -> Iterator[str]:
+    scenario = part.scenario
+    yield ""
+    yield f"## {scenario.title}"
+    yield ""
+    yield f"**{scenario.question}**"
+    yield ""
+    yield scenario.setup
+    yield f"{len(part.runs)} runs."
+    yield ""
+    if with_plots:
+        for file, plot in part.files():
+            yield f"![{plot.title}]({file})"
+            yield ""
+    if part.findings is not None:
+        yield _row(part.findings.table.head)
+        yield _row("---" for _ in part.findings.table.head)
+        for row in part.findings.table.rows:
+            yield _row(row)
+        yield ""
+    for goal in part.goals:
+        yield f"* {goal.text}: {goal.measured}, {_verdict(goal)}"
+    for run in part.runs:
+        if run.error:
+            yield f"* did not end: {run.case}, seed {run.seed}: {run.error}"
+    yield ""
+    yield f"**Measured and expected.** {scenario.explanation}"
+
+
+def as_json(parts: Sequence[Part], size: Size, seed: int) -> dict[str, Any]:
+    """The report for scripts."""
+    return {
+        "size": size.value,
+        "seed": seed,
+        "met": all(part.met for part in parts),
+        "scenarios": [
+            {
+                "name": part.scenario.name,
+                "title": part.scenario.title,
+                "question": part.scenario.question,
+                "goals": [vars(goal) for goal in part.goals],
+                "table": None if part.findings is None else _plain(vars(part.findings.table)),
+                "plots": [_plot(file, plot) for file, plot in part.files()],
+                "runs": [_plain(vars(run)) for run in part.runs],
+            }
+            for part in parts
+        ],
+    }
+
+
+def _plot(file: str, plot: Lines | Bars) -> dict[str, Any]:
+    data = dict(vars(plot))
+    if isinstance(plot, Lines):
+        data["curves"] = [vars(curve) for curve in plot.curves]
+    return {"file": file, **_plain(data)}
+
+
+def _plain(value: Any) -> Any:
+    """Without numbers that JSON does not have."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def write(parts: Sequence[Part], size: Size, seed: int, folder: Path) -> Path:
+    """Write ``report.md``, ``report.json`` and, where matplotlib is installed, the plots.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        OSError: the folder or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with_plots = plots.available()
+    if with_plots:
+        for part in parts:
+            for file, plot in part.files():
+                plots.draw(plot, folder / file)
+    document = json.dumps(as_json(parts, size, seed), indent=2, allow_nan=False)
+    (folder / "report.json").write_text(document + "\n")
+    path = folder / "report.md"
+    path.write_text(as_markdown(parts, size, seed, with_plots=with_plots))
+    return path

@@ -17,6 +17,7 @@ from agent.coordinates import datacenter_coordinates
 from agent.errors import BusyError
 from agent.events import EventBuffer, UserEvent, new_event
 from agent.forward.forwarder import Forwarder
+from agent.local_state import LocalState
 from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
@@ -70,6 +71,8 @@ class Description:
     forwarding: dict[str, str]
     catalog: dict[str, str]
     """Empty on all but the leader."""
+    local: dict[str, str]
+    checks: dict[str, str]
     coordinate: Coordinate | None
 
 
@@ -90,6 +93,7 @@ class Agent:
         seeds: of the LAN pool.
         logs: the recent lines of the log, and those to come.
         events: the recent user events.
+        local: the services and checks of this agent.
         store: the catalog of the datacenter, kept by its leader; None on all others.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
@@ -137,6 +141,7 @@ class Agent:
 
             self.store = Store(config.catalog_path)
         self._server_port: int | None = None
+        self.local = LocalState(config, config.local_dir)
         self.servers = Servers(
             self.cluster, self.wan.cluster if self.wan else None, config.datacenter
         )
@@ -146,7 +151,9 @@ class Agent:
             is_server=config.server,
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
-        self._user_events = UserEvents(self.cluster, self.events, config.node_name)
+        self._user_events = UserEvents(
+            self.cluster, self.events, config.node_name, self.local.services.values()
+        )
         self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
@@ -162,6 +169,7 @@ class Agent:
         """
         if self.store is not None:
             await self.store.start()
+        await self.local.start()
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
@@ -211,6 +219,7 @@ class Agent:
     async def stop(self) -> None:
         """End everything at once; without `leave` before, the others see a failure. Idempotent."""
         await self._tasks.cancel()
+        await self.local.stop()
         await self.forwarder.close()
         for pool in reversed(self._pools):
             await pool.stop()
@@ -420,5 +429,7 @@ class Agent:
             self.datacenters(),
             {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
+            self.local.counts(),
+            {name: str(count) for name, count in self.local.stats().items()},
             self.cluster.coordinate,
         )

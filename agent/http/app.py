@@ -18,17 +18,19 @@ from agent.addresses import UNIX
 from agent.forward.messages import Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
+from agent.http import checks as check_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import health as health_routes
 from agent.http import operator as operator_routes
 from agent.http import queries as query_routes
+from agent.http import services as service_routes
 from agent.http import status as status_routes
 from agent.http.answers import BASE_HEADERS, TEXT, send_lines
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
-from agent.http.guard import Guard
+from agent.http.guard import Guard, is_local
 from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Methods, Reply, Route, Router, Target
@@ -53,6 +55,8 @@ async def _root(_call: Call) -> Reply:
 ROUTES = (
     Route("/", Methods.READ, _root),
     *agent_routes.routes(),
+    *check_routes.routes(),
+    *service_routes.routes(),
     *event_routes.routes(),
     *catalog_routes.routes(),
     *health_routes.routes(),
@@ -177,6 +181,7 @@ class HttpServer(Listener):
             request.headers,
             request.method,
             request.raw_path,
+            local=is_local(remote_ip(request)),
         )
         return await self.endpoints.run(route, call)
 

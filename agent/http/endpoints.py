@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from agent.decode import DecodeError
 from agent.errors import BusyError
 from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http.access_log import redact
@@ -155,6 +156,8 @@ class Endpoints:
             return await work
         except HttpError as error:
             return Answer(error.status, error.text.encode("utf-8", "replace"), error.headers)
+        except DecodeError as error:
+            return Answer(400, f"Request decode failed: {error}".encode())
         except BusyError as error:
             return Answer(429, str(error).encode(), {"Retry-After": "1"})
         except GossipError as error:

@@ -20,7 +20,7 @@ from agent.http.errors import HttpError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["LOCAL_NAMES", "Guard", "host_name", "parse_ip"]
+__all__ = ["LOCAL_NAMES", "Guard", "host_name", "is_local", "parse_ip"]
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -102,6 +102,16 @@ def host_name(host: str) -> str | None:
     if port and not (port.isascii() and port.isdigit()):
         return None
     return _normal(name) or None
+
+
+def is_local(remote: str | None) -> bool:
+    """Tell whether a client is on this machine.
+
+    Args:
+        remote: its IP address; None when it came through a Unix socket.
+    """
+    address = None if remote is None else parse_ip(remote)
+    return remote is None or (address is not None and address.is_loopback)
 
 
 def parse_ip(text: str) -> _Ip | None:

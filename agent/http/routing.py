@@ -92,6 +92,7 @@ class Call:
         method: of the request.
         target: of the request, as it came.
         hops: agents that it has come through.
+        local: whoever sent it is on this machine.
     """
 
     agent: Agent
@@ -102,6 +103,7 @@ class Call:
     method: str
     target: str
     hops: int = 0
+    local: bool = False
 
     def has(self, name: str) -> bool:
         """Tell whether a parameter is there, with a value or without."""

@@ -258,8 +258,9 @@ class Layers:
     def _add_block(self, block: Mapping[str, Any], prefix: str, path: Path) -> None:
         for name, value in block.items():
             key = prefix + name
-            if key in _SINGULAR and isinstance(value, dict):
-                self._add(SETTINGS[_SINGULAR[key]], [value], f"file {path}: key {key}")
+            if key in _SINGULAR:
+                values = value if isinstance(value, list) else [value]
+                self._add(SETTINGS[_SINGULAR[key]], values, f"file {path}: key {key}")
                 continue
             setting = SETTINGS.get(key)
             if setting is not None and setting.file and "." not in name:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agent.reload import Reloader
     from agent.servers import Server
     from agent.store.store import Store
+    from agent.watches.watcher import Watches
     from gossip.config import Config
     from gossip.serf.coordinates import Coordinate
 
@@ -73,6 +74,8 @@ class Description:
     """Empty on all but the leader."""
     local: dict[str, str]
     checks: dict[str, str]
+    watches: dict[str, str]
+    """Empty where nobody serves what they ask for."""
     coordinate: Coordinate | None
 
 
@@ -99,6 +102,7 @@ class Agent:
         forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
         reloader: reads the configuration again; set by whoever read it first.
+        watches: those of the configuration; set by whoever serves what they ask for.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
@@ -117,6 +121,7 @@ class Agent:
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
         self.reloader: Reloader | None = None
+        self.watches: Watches | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -431,5 +436,8 @@ class Agent:
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
             self.local.counts(),
             {name: str(count) for name, count in self.local.stats().items()},
+            {name: str(count) for name, count in self.watches.stats().items()}
+            if self.watches
+            else {},
             self.cluster.coordinate,
         )

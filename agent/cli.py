@@ -42,6 +42,7 @@ COMMANDS = {
     "reload": "Make the agent read its configuration again",
     "rtt": "Estimate the round trip time between two nodes",
     "version": "Show the version",
+    "watch": "Run a program whenever something changes",
 }
 
 _HELP = frozenset({"-h", "-help", "--help", "--h", "help"})
@@ -89,7 +90,7 @@ def _run(args: list[str]) -> int:
 def _run_command(name: str, argv: list[str]) -> int:
     module = load(f"agent.commands.{name.replace('-', '_')}")
     command: Command = module.COMMAND
-    flags = parse_flags(command.flags, argv)
+    flags = parse_flags(command.flags, argv, flags_first=command.flags_first)
     if flags.on("help"):
         sys.stdout.write(command.help())
         return 0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.definitions import CheckDefinition, ServiceDefinition
+    from agent.watches.plan import Plan
 
 __all__ = [
     "Addresses",
@@ -227,6 +228,8 @@ class AgentConfig:
     """Services of this node."""
     checks: tuple[CheckDefinition, ...] = ()
     """Checks of this node, or of its services."""
+    watches: tuple[Plan, ...] = ()
+    """What this agent watches, and what handles the news."""
     enable_script_checks: bool = False
     """Run programs as checks, also those that clients on this machine register: whoever may do that may
     run anything here."""
@@ -289,6 +292,7 @@ class AgentConfig:
         """The values that appear nowhere outside, empty ones included."""
         checks = [*self.checks, *(check for one in self.services for check in one.checks)]
         tokens = [*(one.token for one in self.services), *(check.token for check in checks)]
+        tokens += [plan.token for plan in self.watches]
         return (self.encrypt, self.acl_token, self.rpc_auth, *tokens)
 
     @property

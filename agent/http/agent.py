@@ -214,6 +214,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "forward": description.forwarding,
         "catalog": description.catalog,
         "checks": description.checks,
+        "watches": description.watches,
     }
 
 

@@ -223,7 +223,9 @@ def _is_url(text: str) -> bool:
 
 
 def _is_token(name: str) -> bool:
-    return name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+    return (
+        name.isascii() and bool(name) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+    )
 
 
 def _quoted(text: str) -> str:

@@ -70,10 +70,10 @@ class CheckDefinition:
         ttl: how long it keeps what it was told.
         interval: between two runs.
         timeout: of one run; 0 takes the default of its kind.
-        args: program and arguments of a script.
+        args: program and arguments of a script; these and all of a request may hold secrets.
         url: that an HTTP check asks for.
         method: of that request.
-        headers: of that request; they may hold secrets.
+        headers: of that request.
         body: of that request.
         skip_verify: its certificate may be anybody's.
         tcp: ``host:port`` that a TCP check connects to.
@@ -93,8 +93,8 @@ class CheckDefinition:
     ttl: float = 0.0
     interval: float = 0.0
     timeout: float = 0.0
-    args: tuple[str, ...] = ()
-    url: str = ""
+    args: tuple[str, ...] = field(default=(), repr=False)
+    url: str = field(default="", repr=False)
     method: str = "GET"
     headers: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     body: str = field(default="", repr=False)

@@ -44,13 +44,9 @@ async def register(call: Call) -> Reply:
     body = Body.parse(await call.read_body(MAX_BODY))
     try:
         definition = service_definition(body)
-        replace_checks = parse_truth(
-            call.get("replace-existing-checks"), empty=call.has("replace-existing-checks")
-        )
     except DefinitionError as error:
         raise HttpError(400, str(error)) from None
-    except ValueError as error:
-        raise HttpError(400, f"Invalid value for replace-existing-checks: {error}") from None
+    replace_checks = _replaces_checks(call)
     check_scripts(call, definition.checks)
     if token := definition.token or token_of(call.parameters, call.headers):
         definition = replace(
@@ -60,6 +56,14 @@ async def register(call: Call) -> Reply:
         )
     await call.agent.local.register_service(definition, replace_checks=replace_checks)
     return Reply()
+
+
+def _replaces_checks(call: Call) -> bool:
+    key = "replace-existing-checks"
+    try:
+        return parse_truth(call.get(key), empty=call.has(key))
+    except ValueError as error:
+        raise HttpError(400, f"Invalid value for {key}: {error}") from None
 
 
 async def deregister(call: Call) -> Reply:

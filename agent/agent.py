@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from agent.store.store import Store
     from agent.watches.watcher import Watches
     from gossip.config import Config
+    from gossip.events import Event
     from gossip.serf.coordinates import Coordinate
+    from gossip.subscriptions import Subscription
 
 __all__ = ["Agent", "Description"]
 
@@ -179,7 +181,8 @@ class Agent:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self.announce(self.config)
-        self._tasks.spawn(self._follow_events())
+        # From now on, not from when the task has its first turn: nothing that is fired meanwhile is lost.
+        self._tasks.spawn(self._follow_events(self.cluster.subscribe()))
         if self.store is not None:
             self._tasks.spawn(self._reconcile(self.store))
 
@@ -403,8 +406,8 @@ class Agent:
             is_isolated=lambda: self.seeds.isolated,
         ).run()
 
-    async def _follow_events(self) -> None:
-        async for event in self.cluster.subscribe():
+    async def _follow_events(self, events: Subscription[Event]) -> None:
+        async for event in events:
             match event:
                 case SerfEvent():
                     self._user_events.receive(event)

@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from agent.check_runners.output import Tail
 
 __all__ = ["run_program"]
+
+T = TypeVar("T")
 
 
 async def run_program(
@@ -61,15 +63,16 @@ async def run_program(
 async def _start(
     args: Sequence[str], pipe: int, *, with_stdin: bool, env: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
+    starting = asyncio.create_subprocess_exec(
+        *args,
+        stdin=asyncio.subprocess.PIPE if with_stdin else asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        start_new_session=True,
+        env=None if env is None else os.environ | env,
+    )
     try:
-        return await asyncio.create_subprocess_exec(
-            *args,
-            stdin=asyncio.subprocess.PIPE if with_stdin else asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            start_new_session=True,
-            env=None if env is None else os.environ | env,
-        )
+        return await _uncut(starting, _kill)
     finally:
         os.close(pipe)  # the other end ends when the last process that has it does
 
@@ -89,9 +92,24 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 async def _end(process: asyncio.subprocess.Process, reader: _Reader) -> None:
     """Kill what is left of the group, if anything is."""
     if process.returncode is None or not reader.ended.done():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        await _kill(process)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await asyncio.shield(process.wait())
+
+
+async def _uncut(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[None]]) -> T:
+    """Await what takes a moment and must not be left half done: cancelled, it is finished and undone."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await undo(await task)
+        raise
 
 
 class _Reader(asyncio.Protocol):
@@ -109,10 +127,16 @@ class _Reader(asyncio.Protocol):
     @contextlib.asynccontextmanager
     async def piped(cls, output: Tail) -> AsyncIterator[tuple[_Reader, int]]:
         """An end of ours, and the file descriptor of the other, which the caller closes."""
-        theirs, ours = (ends := os.pipe())[1], os.fdopen(ends[0], "rb", 0)
-        transport, reader = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: cls(output), ours
+        ours, theirs = os.pipe()
+        connecting = asyncio.get_running_loop().connect_read_pipe(
+            lambda: cls(output), os.fdopen(ours, "rb", 0)
         )
+
+        async def undo(connected: tuple[asyncio.ReadTransport, _Reader]) -> None:
+            connected[0].close()
+            os.close(theirs)
+
+        transport, reader = await _uncut(connecting, undo)
         try:
             yield reader, theirs
         finally:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from agent.check_runners.output import Tail
 from agent.programs import run_program
@@ -13,6 +14,7 @@ from tests.helpers_agent import eventually
 from tests.unit.agent.check_runners.test_script import is_alive, pid_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LARGE = b"x" * 1_000_000
@@ -56,3 +58,24 @@ async def test_a_cancelled_run_ends_its_group_while_its_input_is_unread(tmp_path
 async def test_a_time_that_is_over_ends_it() -> None:
     with pytest.raises(TimeoutError):
         await run_program(["sleep", "1000"], Tail(), within=0.2, stdin=LARGE)
+
+
+@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_run_that_is_cancelled_while_it_starts_leaves_nothing_behind(
+    factory: Callable[[], asyncio.AbstractEventLoop], turns: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+
+    async def work() -> None:
+        run = asyncio.ensure_future(shell(f"sleep 1000 & echo $! >{file}; wait", stdin=b"x"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        if file.exists() and (text := file.read_text().strip()):
+            await eventually(lambda: not is_alive(int(text)))
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work())

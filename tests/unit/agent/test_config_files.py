@@ -93,6 +93,7 @@ FULL: dict[str, Any] = {
     "limits": {"http_max_conns_per_client": 7},
     "acl_token": "t0psecret",
     "strict_http_methods": True,
+    "watches": [{"type": "event", "args": ["a", "b"]}, {"type": "nodes", "handler": "c"}],
     "domain": "example.",
     "protocol": 3,
     "enable_debug": True,
@@ -117,6 +118,7 @@ def test_every_key_of_a_file_arrives(tmp_path: Path) -> None:
     assert config.http_config.allow_write_http_from == ("10.0.0.0/8", "::1/128")
     assert (config.limits.http_max_conns_per_client, config.acl_token) == (7, "t0psecret")
     assert (config.leave_on_terminate, config.skip_leave_on_interrupt) == (True, False)
+    assert [plan.path for plan in config.watches] == ["/v1/event/list", "/v1/catalog/nodes"]
     assert "t0psecret" not in repr(config)
     for key, value in FULL.items():
         if isinstance(value, (bool, int)):

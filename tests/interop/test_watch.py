@@ -133,6 +133,7 @@ async def test_both_print_the_same(address: str) -> None:
         assert (ours[0], said(json.loads(ours[1]))) == (theirs[0], said(json.loads(theirs[1])))
 
 
+@pytest.mark.parametrize("address", ["genuine"], indirect=True)
 async def test_both_refuse_the_same(address: str) -> None:
     consul = [find_peer("consul")]
     for argv in REFUSED:

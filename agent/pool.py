@@ -171,19 +171,19 @@ class Pool:
         """Grows with every change of the members, across restarts too."""
         return self._index_base + self.cluster.members_version
 
-    async def members(self, *, index: int = 0, wait: float = 0.0) -> tuple[list[Member], int]:
-        """Everybody known and the index of that list, once it exceeds `index`.
+    async def members_changed(self, *, index: int = 0, wait: float = 0.0) -> int:
+        """The index of the members, once it exceeds `index`.
 
-        Index 0 never waits. Otherwise it waits `wait` seconds at most and gives the list unchanged.
+        Index 0 never waits. Otherwise it waits `wait` seconds at most and gives the index unchanged.
         """
         cluster = self.cluster
         await self._outlast(index, wait, lambda: cluster.members_version, cluster.members_changed)
-        return cluster.members(), self.members_index
+        return self.members_index
 
     async def coordinates(
         self, *, index: int = 0, wait: float = 0.0
     ) -> tuple[list[NodeCoordinate], int]:
-        """The coordinates of its members and their index; waits as `members` does."""
+        """The coordinates of its members and their index; waits as `members_changed` does."""
         cluster = self.cluster
         await self._outlast(
             index, wait, lambda: cluster.coordinates_version, cluster.coordinates_changed

@@ -144,6 +144,9 @@ def _consul_service(member: Member) -> ServiceEntry | None:
     return ServiceEntry(node=member.name, id=CONSUL, service=CONSUL, port=port, meta=meta)
 
 
+_FOLLOWED = (MemberJoined, MemberUpdated, MemberFailed, MemberLeft, MemberReaped)
+
+
 class Reconciler:
     """Keeps the catalog of our datacenter true to its pool.
 
@@ -174,7 +177,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Until the pool is closed."""
-        events = self._cluster.subscribe()
+        events = self._cluster.subscribe(kinds=_FOLLOWED)
         loop = asyncio.get_running_loop()
         try:
             await self._tell_of_the_leader()
@@ -191,7 +194,9 @@ class Reconciler:
     async def _tell_of_the_leader(self) -> None:
         """Have the agents of the pool know that somebody takes their registrations (again)."""
         try:
-            await self._cluster.fire(NEW_LEADER, self._own_name.encode(), coalesce=False)
+            await self._cluster.fire(
+                NEW_LEADER, self._own_name.encode("utf-8", "surrogateescape"), coalesce=False
+            )
         except GossipError as error:  # a name that is too long for an event
             log.warning("the new leader is not told of error=%s", Value(error))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 
 __all__ = ["runtime_stats"]
 
 
+@cache  # none of it changes, and the system is slow to tell how many cores it has
 def runtime_stats() -> dict[str, str]:
     """The section ``runtime``; every value is text, or Go clients cannot read it."""
     return {

@@ -107,7 +107,7 @@ class WanPool(Pool):
     # Bringing in the servers of the LAN pool
 
     async def _follow_servers(self) -> None:
-        async for event in self._lan.subscribe():
+        async for event in self._lan.subscribe(kinds=(MemberJoined, MemberUpdated)):
             match event:
                 case MemberJoined(member) | MemberUpdated(member) if server_of(member):
                     self._server_came.set()

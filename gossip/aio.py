@@ -350,15 +350,20 @@ class Cluster(PoolView):
     # What happens
 
     def subscribe(
-        self, *, limit: int = 1024, on_missed: Callable[[], None] | None = None
+        self,
+        *,
+        limit: int = 1024,
+        on_missed: Callable[[], None] | None = None,
+        kinds: tuple[type[Event], ...] | None = None,
     ) -> Subscription[Event]:
         """Membership changes, user events and queries from now on.
 
         Args:
             limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.
             on_missed: called for each that is lost, at once.
+            kinds: classes of those that are wanted; the others do not wake the consumer. None for all.
         """
-        subscription = Subscription(limit, self._subscriptions.remove, on_missed)
+        subscription = Subscription(limit, self._subscriptions.remove, on_missed, kinds)
         self._subscriptions.append(subscription)
         return subscription
 

@@ -25,6 +25,7 @@ class Subscription(Generic[_Item]):
         limit: events kept for a slow consumer.
         on_close: called when it ends.
         on_missed: called for every event that is lost, when that happens.
+        kinds: classes of events that are wanted; None for all.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Subscription(Generic[_Item]):
         limit: int,
         on_close: Callable[[Subscription[_Item]], None],
         on_missed: Callable[[], None] | None = None,
+        kinds: tuple[type[_Item], ...] | None = None,
     ) -> None:
         self._limit = limit
         self._on_close = on_close
         self._on_missed = on_missed
+        self._kinds = kinds
         self._items: deque[_Item | Gap] = deque()
         self._missed = 0
         self._ready = asyncio.Event()
@@ -63,7 +66,9 @@ class Subscription(Generic[_Item]):
             self._on_close(self)
 
     def publish(self, event: _Item) -> None:
-        """Queue an event, or count it as missed while the consumer is too far behind."""
+        """Queue an event if it is wanted, or count it as missed while the consumer is too far behind."""
+        if self._kinds is not None and not isinstance(event, self._kinds):
+            return
         if len(self._items) >= self._limit:
             self._missed += 1
             if self._on_missed is not None:

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands import campaign, cluster, model, planted, scale, scenario
+from simulations.commands import campaign, cluster, fuzz, model, planted, scale, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (campaign, planted, scale, scenario, model, cluster)
+COMMANDS = (campaign, planted, fuzz, scale, scenario, model, cluster)
 """Modules that add their subcommands, in the order of the help."""
 EXAMPLES = """examples:
   python -m simulations campaign --seeds 60 --minutes 5      many pools under faults, on all cores
@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m simulations plan 17 --minutes 5                  the faults of that seed, as a file
   python -m simulations run faults.toml --seed 3             faults of your own
   python -m simulations planted                              do the checkers see what is wrong on purpose?
+  python -m simulations fuzz --inputs 2000000                bytes that nobody should send, at every entry
   python -m simulations scale --nodes 1000                   speed and memory of a large pool
   python -m simulations scenario all --quick                 experiments beside theory, with a report
   python -m simulations scenario lifeguard --seed 7 --out reports/lifeguard

@@ -72,6 +72,7 @@ def _lines(axes: Any, plot: Lines) -> None:
     if plot.log_y and any(y > 0 for curve in plot.curves for _, y in curve.points):
         axes.set_yscale("log", nonpositive="mask")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.yaxis.set_minor_formatter(lambda _value, _: "")
     else:
         axes.set_ylim(bottom=0)
     axes.set_xlabel(plot.x)

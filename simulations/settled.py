@@ -187,7 +187,7 @@ class SettledExchange(StateExchange):
         self, state: PushPull, now: float, *, join: bool, ignore_old: bool, dialed: bool
     ) -> None:
         """Take in a state; of a known one only what may be news here."""
-        own_words = self.records.own_infos()
+        own_words = self.records.differing(_RECORD_TELLS)
         if (
             join
             or not isinstance(state, KnownState)
@@ -205,7 +205,7 @@ class SettledExchange(StateExchange):
     def _telling_sync(self, state: KnownState) -> StateSync:
         sync = state.sync
         times = dict(state.intents)
-        for info in self.registered.own_infos():
+        for info in self.registered.differing(_MEMBER_TELLS):
             if info.name in sync.status_ltimes:
                 times[info.name] = sync.status_ltimes[info.name]
         times |= {name: sync.status_ltimes.get(name, 0) for name in sync.left_members}

@@ -178,11 +178,19 @@ class SharedRows(MutableMapping[str, _Row], Generic[_Row]):
         """How many rows this node holds itself."""
         return len(self._own)
 
-    def own_infos(self) -> list[NodeInfo]:
-        """Whom this node holds rows of its own about, or holds for gone though the roster knows them."""
+    def differing(self, told: Callable[[_Row], object]) -> list[NodeInfo]:
+        """Whom this node holds something else about than the roster, or holds for gone.
+
+        Args:
+            told: what counts of one row.
+        """
         rows, index = self._rows, self._index
-        gone = [rows[index[name]].info for name in self._gone]
-        return [row.info for row in self._own.values()] + gone
+        found = [rows[index[name]].info for name in self._gone]
+        for name, row in self._own.items():
+            place = index.get(name)
+            if place is None or told(row) != told(rows[place]):
+                found.append(row.info)
+        return found
 
     def differences(self, told: Callable[[_Row], object]) -> tuple[object, ...] | None:
         """What this node would tell another of its rows that the roster does not say.
@@ -286,13 +294,15 @@ class SharedOrder(MutableSequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self._length))]
-        index = self._position(index)
+        if not 0 <= index < self._length:
+            index = self._position(index)
         entry = self._moved.get(index)
         if entry is None:
             entry = self._infos[(index * self._step + self._first) % self._size].name
-        if isinstance(entry, Record):
+        elif isinstance(entry, Record):
             return entry
-        return self._rows.removed.get(entry) or self._rows.get(entry)
+        rows = self._rows
+        return (rows.removed and rows.removed.get(entry)) or rows.get(entry)
 
     def __setitem__(self, index: Any, record: Any) -> None:
         # By name where the name leads back to it: then the copy need not be kept for our sake.

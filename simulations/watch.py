@@ -8,6 +8,7 @@ itself has no hook and pays for none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gossip.serf.lamport import LamportClock
@@ -299,6 +300,8 @@ class _WatchedMembership(Membership):
         gone = rows > self.table.alive  # only then can anybody be reaped
         names = {record.info.name: _view(record) for record in self.table} if gone else {}
         record = super().next_to_probe(now)
+        # A probe is owed to the clock, also one that begins late because the last one's ack came late.
+        self.host.heard = (-inf, 0)
         if len(self.table) != rows:
             for name, before in names.items():
                 self._report(name, before, "reaped")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gossip.serf.asking import Collector
+    from gossip.serf.snapshot import Snapshot
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
     from gossip.wire.keyring import Keyring
@@ -38,9 +39,7 @@ __all__ = ["Asked", "NotReachedError", "World"]
 
 START = 1000.0
 MAX_BACKLOG = 256
-"""Packets that the kernel keeps for a process that does not read; further ones are lost."""
-
-_ENDED = frozenset({Lifecycle.LEFT, Lifecycle.LOST_NAME})
+"""Packets that a kernel keeps for a process that does not read; further ones are lost."""
 
 
 class NotReachedError(AssertionError):
@@ -104,6 +103,7 @@ class World:
         """Where somebody lives or has lived; packets from elsewhere come from strangers."""
         self.trace = trace
         self.watch = watch
+        self.max_backlog = MAX_BACKLOG
         self.packets_sent = 0
         self.bytes_sent = 0
         self.streams_opened = 0
@@ -126,6 +126,7 @@ class World:
         keyring: Keyring | None = None,
         admit: Callable[..., str | None] | None = None,
         disk: Disk | None = None,
+        snapshot: Snapshot | None = None,
         **settings: Any,
     ) -> Host:
         """Start a node on a machine of its own.
@@ -138,13 +139,15 @@ class World:
             keyring: its keys; each node needs a keyring of its own.
             admit: who may be a member.
             disk: keeps its snapshot, and has that of an earlier process.
+            snapshot: of an earlier process, where the caller plays the disk.
             settings: on top of the world's.
         """
         ip = ip or self.new_address()
         self._lives[name] += 1
         life = self._lives[name]
         rng = random.Random(f"{self.seed} {name} {life}")
-        snapshot = disk.open() if disk is not None else None
+        if disk is not None:
+            snapshot = disk.open()
         node = Node(
             self.profile(name, **(self.settings | settings)),
             parse_ip(ip),
@@ -361,7 +364,8 @@ class World:
 
     def drain(self, host: Host) -> None:
         """Take everything a node put out, and book its next timeout."""
-        node, membership = host.node, host.node.membership
+        node = host.node
+        membership = node.membership
         for data, address in membership.take_packets():
             self._send(host, data, address)
         for exchange in membership.take_dials():
@@ -377,13 +381,14 @@ class World:
             self.watch.drained(host)
         if host.disk is not None:
             host.disk.look(self)
-        if node.lifecycle in _ENDED:
+        lifecycle = node.lifecycle
+        if lifecycle is Lifecycle.LEFT or lifecycle is Lifecycle.LOST_NAME:
             self.kill(host)
             return
         due = node.next_timeout()
         if due is not None:
             due -= host.skew
-            if host.wake_at is None or due < host.wake_at:
+            if due != host.wake_at:  # a wake-up that was booked before it finds that it is not it
                 host.wake_at = due
                 self._sequence += 1
                 heappush(self._heap, (due, self._sequence, self._wake, (host, due)))
@@ -441,18 +446,14 @@ class World:
         if host.wake_at != due or not host.running:
             return
         host.wake_at = None
-        at = host.node.next_timeout()
-        if at is None:
-            return
-        if at - host.skew > self.now:  # what it was booked for was cancelled
-            self.at(at - host.skew, self._wake, host, at - host.skew)
-            host.wake_at = at - host.skew
-            return
         self._check_timeout(host)
 
     def _check_timeout(self, host: Host) -> None:
         if host.backlog or host.slowness or host.paused_until > self.now:
             self.give(host, self._timeout, host)
+        elif self.watch is None:  # as for packets, see `_arrive`
+            host.node.handle_timeout(self.now + host.skew)
+            self.drain(host)
         else:
             self._feed(host, self._timeout, host)
 
@@ -505,7 +506,7 @@ class World:
         if target is None or not target.running:
             return
         if target.backlog or target.slowness or target.paused_until > self.now:
-            if len(target.backlog) >= MAX_BACKLOG:
+            if len(target.backlog) >= self.max_backlog:
                 self.covered["packets_overflowed"] += 1
                 return
             self.give(target, self._read, target, data, source.address, depth)

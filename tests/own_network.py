@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -59,8 +60,8 @@ def _add_link_local() -> None:
 _KINDS = {"nat": _renumber_ports, "link": _add_link_local}
 
 
-def main(kind: str, cases: str) -> int:
-    """Make the network and run the tests in it."""
+def main(kind: str, cases: str) -> int:  # noqa: RET503 - at its end it is another program
+    """Make the network and run the tests in it, in place of this program."""
     try:
         if not isolate():
             raise OSError("no network namespace can be made")
@@ -68,11 +69,14 @@ def main(kind: str, cases: str) -> int:
     except OSError as error:
         sys.stderr.write(f"no network of our own: {error}\n")
         return UNABLE
-    return int(
-        pytest.main(
-            ["-q", "-x", "--durations=5", "-p", "no:cacheprovider", "-p", "no:xdist", cases]
-        )
-    )
+    _become_pytest(cases)
+
+
+def _become_pytest(cases: str) -> NoReturn:
+    """A program of its own: pytest wants to be the first to import what plugins consist of."""
+    arguments = ["-q", "-x", "--durations=5", "-p", "no:cacheprovider", "-p", "no:xdist", cases]
+    command = [sys.executable, "-m", "pytest", *arguments]
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

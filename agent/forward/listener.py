@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.agent import Agent
-    from agent.http._aiohttp import BaseRequest, Response
+    from agent.http._aiohttp import BaseRequest
+    from agent.http.sending import WholeAnswer
 
 __all__ = ["LIMITS", "ForwardListener"]
 
@@ -117,7 +118,7 @@ class ForwardListener(Listener):
 
     # Envelopes
 
-    async def _answer(self, request: BaseRequest) -> Response:
+    async def _answer(self, request: BaseRequest) -> WholeAnswer:
         try:
             envelope = await self._open_and_serve(request)
         except HttpError as error:

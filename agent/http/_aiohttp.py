@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseRequest",
+    "HttpVersion10",
     "RequestHandler",
-    "Response",
     "Server",
     "StreamResponse",
+    "rfc822_formatted_time",
 ]
 
 _PACKAGE = "aiohttp"
@@ -46,7 +47,9 @@ def _server_half() -> Iterator[None]:
 
 
 with _server_half():
+    from aiohttp.helpers import rfc822_formatted_time
+    from aiohttp.http_writer import HttpVersion10
     from aiohttp.web_protocol import RequestHandler
     from aiohttp.web_request import BaseRequest
-    from aiohttp.web_response import Response, StreamResponse
+    from aiohttp.web_response import StreamResponse
     from aiohttp.web_server import Server

@@ -57,9 +57,10 @@ async def members(call: Call) -> Reply:
         pool = call.agent.wan
     if pool is None:
         return Reply([])
-    found, index = await pool.members(index=query.index, wait=query.wait)
+    index = await pool.members_changed(index=query.index, wait=query.wait)
+    cluster = pool.cluster
     return Reply(
-        lambda: [render_member(member) for member in found],
+        lambda: [render_member(member) for member in cluster.members()],
         {"X-Consul-Index": str(index)},
         version=(pool.name, index),
     )

@@ -1,4 +1,4 @@
-"""How answers look and leave: headers for browsers, JSON as Consul writes it, long ones in pieces."""
+"""The JSON of answers, as Consul writes it: made once for all who ask for the same, long lists on a thread."""
 
 from __future__ import annotations
 
@@ -6,41 +6,24 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from agent.http._aiohttp import BaseRequest, Response, StreamResponse
 from agent.http.routing import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable, Mapping
+    from collections.abc import Hashable
 
     from agent.http.routing import Reply, Route
 
-__all__ = [
-    "BASE_HEADERS",
-    "TEXT",
-    "Renderer",
-    "json_text",
-    "send_in_pieces",
-    "send_lines",
-    "to_json",
-]
+__all__ = ["Renderer", "json_text", "to_json"]
 
-BASE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "X-Consul-Default-ACL-Policy": "allow",
-    "Server": "gossip-agent",
-}
-TEXT = "text/plain; charset=utf-8"
-PIECE = 16 * 1024
-"""Answers longer than two of these are sent in pieces, so that a slow reader holds one of them."""
 RENDERED = 64
 """Answers kept for further clients that ask the same, or wait for the same change."""
 RENDERED_BYTES = 16 * 1024 * 1024
 """Their bytes in all; one that is longer is kept until the next."""
 LONG = 256
 """Items of a list that is rendered away from the loop."""
+
+_MINIMAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_PRETTY = json.JSONEncoder(ensure_ascii=False, separators=(",", ": "), indent=4)
 
 
 class Renderer:
@@ -105,12 +88,7 @@ def _rows_to_json(rows: Rows, *, pretty: bool) -> bytes:
 
 def json_text(data: Any, *, pretty: bool = False) -> str:
     """Minimal JSON, or indented by four."""
-    return json.dumps(
-        data,
-        ensure_ascii=False,
-        indent=4 if pretty else None,
-        separators=(",", ": " if pretty else ":"),
-    )
+    return (_PRETTY if pretty else _MINIMAL).encode(data)
 
 
 def to_json(data: Any, *, pretty: bool) -> bytes:
@@ -122,36 +100,3 @@ def to_json(data: Any, *, pretty: bool) -> bytes:
         return text.encode()
     except UnicodeEncodeError:  # names that are no UTF-8: Go shows the replacement character too
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
-
-
-async def send_lines(
-    request: BaseRequest, headers: Mapping[str, str], lines: AsyncIterator[str]
-) -> StreamResponse:
-    """Send the head at once and then each line as it comes, as fast as the client reads them."""
-    response = StreamResponse(headers=headers)
-    await response.prepare(request)
-    if request.method != "HEAD":
-        async for line in lines:
-            await response.write(f"{line}\n".encode("utf-8", "replace"))
-            await request.writer.drain()
-    await response.write_eof()
-    return response
-
-
-async def send_in_pieces(request: BaseRequest, response: StreamResponse) -> StreamResponse:
-    """Send a long answer as fast as the client reads it; a short one is left to aiohttp."""
-    body = response.body if isinstance(response, Response) else None
-    if not isinstance(body, bytes) or len(body) <= 2 * PIECE:
-        return response
-    stream = StreamResponse(status=response.status, headers=response.headers)
-    stream.content_length = len(body)
-    if response.keep_alive is False:
-        stream.force_close()
-    await stream.prepare(request)
-    if request.method != "HEAD":
-        view = memoryview(body)
-        for start in range(0, len(body), PIECE):
-            await stream.write(view[start : start + PIECE])
-            await request.writer.drain()
-    await stream.write_eof()
-    return stream

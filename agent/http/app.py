@@ -26,7 +26,6 @@ from agent.http import operator as operator_routes
 from agent.http import queries as query_routes
 from agent.http import services as service_routes
 from agent.http import status as status_routes
-from agent.http.answers import BASE_HEADERS, TEXT, send_lines
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
@@ -34,6 +33,7 @@ from agent.http.guard import Guard, is_local
 from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Methods, Reply, Route, Router, Target
+from agent.http.sending import BASE_HEADERS, TEXT, send_lines
 from agent.listeners import listen_unix, remove_socket
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from agent.agent import Agent
     from agent.http._aiohttp import BaseRequest, StreamResponse
+    from agent.http.sending import WholeAnswer
 
 __all__ = ["ROUTES", "HttpServer"]
 
@@ -146,7 +147,7 @@ class HttpServer(Listener):
 
     # One request
 
-    async def _answer(self, request: BaseRequest) -> StreamResponse:
+    async def _answer(self, request: BaseRequest) -> WholeAnswer | StreamResponse:
         work = self._dispatch(request)
         answer = await self.endpoints.guarded(work, request.method, request.raw_path)
         if answer.lines is not None:
@@ -215,7 +216,9 @@ class HttpServer(Listener):
         )
         return await self.endpoints.run(route, call)
 
-    async def _send_lines(self, request: BaseRequest, lines: AsyncGenerator[str]) -> StreamResponse:
+    async def _send_lines(
+        self, request: BaseRequest, lines: AsyncGenerator[str]
+    ) -> WholeAnswer | StreamResponse:
         """Answer for as long as the client stays; it takes one of the places for blocking queries."""
         async with contextlib.aclosing(lines):
             try:

@@ -12,6 +12,7 @@ Networks. What changes state is taken from this machine, and from the networks t
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LOCAL_NAMES", "Guard", "host_name", "is_local", "parse_ip"]
 
+REMEMBERED = 64
+"""Spellings of hosts whose meaning is kept: a client names itself and us the same way every time."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 MISDIRECTED = (
@@ -89,6 +92,7 @@ class Guard:
         return address.is_loopback or any(address in network for network in self._networks)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def host_name(host: str) -> str | None:
     """The name in a Host header, in one spelling; None when it is malformed."""
     host = host.strip()
@@ -114,6 +118,7 @@ def is_local(remote: str | None) -> bool:
     return remote is None or (address is not None and address.is_loopback)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def parse_ip(text: str) -> _Ip | None:
     """The address, an IPv4 one when it is mapped into IPv6; None when it is no address."""
     try:
@@ -125,6 +130,7 @@ def parse_ip(text: str) -> _Ip | None:
     return address
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _normal(name: str) -> str:
     """Addresses in canonical form, names in lower case without the root's dot."""
     address = parse_ip(name)

@@ -13,11 +13,11 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from agent.http._aiohttp import BaseRequest, RequestHandler, Response, Server, StreamResponse
+from agent.http._aiohttp import BaseRequest, RequestHandler, Server, StreamResponse
 from agent.http.access_log import log_access
-from agent.http.answers import TEXT, send_in_pieces
 from agent.http.errors import HttpError
 from agent.http.gate import Gate, GateLimits
+from agent.http.sending import TEXT, WholeAnswer
 from agent.listeners import listen_tcp
 from gossip.sockets import stop_listening
 from gossip.wire.address import plain_ip
@@ -56,7 +56,7 @@ class Listener(ABC):
         self.addresses: list[tuple[str, int]] = []
 
     @abstractmethod
-    async def _answer(self, request: BaseRequest) -> StreamResponse:
+    async def _answer(self, request: BaseRequest) -> WholeAnswer | StreamResponse:
         """Answer one request; nothing is raised but the cancellation."""
 
     @abstractmethod
@@ -101,7 +101,7 @@ class Listener(ABC):
 
     # One request
 
-    async def _handle(self, request: BaseRequest) -> StreamResponse:
+    async def _handle(self, request: BaseRequest) -> Any:
         connection = self.gate.connection(request.transport)
         if connection is None:
             raise ConnectionResetError("the client has gone")
@@ -114,15 +114,18 @@ class Listener(ABC):
                 response.force_close()  # what is left of the body would be taken for a request
             log_access(request, remote_ip(request), response.status, time.perf_counter() - started)
             last = response.keep_alive is False or not request.keep_alive
-            return await send_in_pieces(request, response)
+            await response.prepare(request)
+            return response
         finally:
             connection.request_ends(last=last)
 
-    def _respond(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> Response:
+    def _respond(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None
+    ) -> WholeAnswer:
         merged = {**self._headers, "Content-Type": TEXT, **(headers or {})}
-        return Response(status=status, body=body, headers=merged)
+        return WholeAnswer(status, merged, body)
 
-    def respond_to_garbage(self, status: int, message: str) -> Response:
+    def respond_to_garbage(self, status: int, message: str) -> WholeAnswer:
         """The answer to bytes that are no request; the connection ends with it."""
         first_line = (message or "").partition("\n")[0]
         text = f"{status} {first_line.rstrip(':') or 'Bad Request'}"
@@ -145,6 +148,11 @@ class Listener(ABC):
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
+        if request.content.is_eof():  # it came with the headers
+            body = request.content.read_nowait()
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
         data = bytearray()
         started = asyncio.get_running_loop().time()
         try:
@@ -181,7 +189,7 @@ class _Protocol(RequestHandler):
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> StreamResponse:
+    ) -> Any:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the answer cannot be sent any more")
         if status < 500:

@@ -211,7 +211,7 @@ class Target:
             path = unquote(raw)
         except ValueError:
             raise HttpError(400, "400 Bad Request") from None
-        if not all(c.isprintable() or "\udc80" <= c <= "\udcff" for c in path):
+        if not path.isprintable() and not all(map(_may_stand_in_path, path)):
             raise HttpError(400)
         return cls(host, path, query)
 
@@ -221,6 +221,8 @@ class Target:
         Raises:
             HttpError: 301.
         """
+        if "//" not in self.path and "/." not in self.path:  # as nearly all are
+            return
         segments: list[str] = []
         for segment in self.path.split("/"):
             if segment == "..":
@@ -239,6 +241,11 @@ class Target:
         if self.query:
             location += f"?{self.query}"
         return HttpError(301, headers={"Location": location})
+
+
+def _may_stand_in_path(char: str) -> bool:
+    """Printable, or a byte that is no UTF-8."""
+    return char.isprintable() or "\udc80" <= char <= "\udcff"
 
 
 def _absolute(target: str) -> tuple[str, str]:

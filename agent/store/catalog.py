@@ -61,6 +61,7 @@ class Catalog:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._instances: dict[str, dict[tuple[str, str], ServiceEntry]] = {}
+        self._services = self._checks = 0
         self._listed: dict[str, tuple[Instance, ...]] = {}  # until something in it changes
 
     # Reading
@@ -69,8 +70,8 @@ class Catalog:
         """How many entries of each kind there are."""
         return {
             "nodes": len(self._nodes),
-            "services": sum(len(node.services) for node in self._nodes.values()),
-            "checks": sum(len(node.checks) for node in self._nodes.values()),
+            "services": self._services,
+            "checks": self._checks,
         }
 
     def nodes(self) -> list[NodeEntry]:
@@ -166,6 +167,8 @@ class Catalog:
                 topics = _topics_of_check(node, entry)
                 if (old := node.checks.get(entry.check_id)) is not None:
                     topics |= _topics_of_check(node, old)
+                else:
+                    self._checks += 1
                 node.checks[entry.check_id] = entry
                 return topics
 
@@ -173,6 +176,7 @@ class Catalog:
         node = self._nodes[key]
         topics = _topics_of_service(entry)
         old = node.services.get(entry.id)
+        self._services += old is None
         if old is None or (old.service, old.tags) != (entry.service, entry.tags):
             topics.add(SERVICES)
         if old is not None and folded(old.service) != folded(entry.service):
@@ -180,6 +184,10 @@ class Catalog:
         node.services[entry.id] = entry
         self._instances.setdefault(folded(entry.service), {})[key, entry.id] = entry
         return topics
+
+    def _drop_check(self, node: _Node, id_: str) -> set[Topic]:
+        self._checks -= 1
+        return _topics_of_check(node, node.checks.pop(id_))
 
     def _drop_service(self, key: str, entry: ServiceEntry) -> set[Topic]:
         """Take an instance from those of its name."""
@@ -192,13 +200,14 @@ class Catalog:
     def _remove(self, removed: Removed) -> set[Topic]:
         node = self._nodes[removed.node]
         if removed.kind is CheckEntry:
-            return _topics_of_check(node, node.checks.pop(removed.id))
+            return self._drop_check(node, removed.id)
         gone = [removed.id] if removed.kind is ServiceEntry else [*node.services, ""]
         topics = set() if removed.kind is ServiceEntry else _topics_of_node(node)
         for check in [check for check in node.checks.values() if check.service_id in gone]:
-            topics |= _topics_of_check(node, node.checks.pop(check.check_id))
+            topics |= self._drop_check(node, check.check_id)
         for id_ in filter(None, gone):
             topics |= self._drop_service(removed.node, node.services.pop(id_))
+            self._services -= 1
         if removed.kind is NodeEntry:
             del self._nodes[removed.node]
         return topics

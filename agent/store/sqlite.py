@@ -163,10 +163,19 @@ class SqliteEngine:
         db.execute("SAVEPOINT one")
         try:
             transaction.apply(write)
-        except StoreError as error:
+        except sqlite3.Error:
+            raise  # the disk, or a catalog that is full: nothing of the batch is done
+        except Exception as error:
             db.execute("ROLLBACK TO one")
             db.execute("RELEASE one")
-            return error
+            match error:
+                case StoreError():
+                    return error
+                case UnicodeEncodeError():  # the name of a member, which gossip takes as bytes
+                    return StoreError("the catalog stores text only, in UTF-8")
+                case _:
+                    log.exception("a write that cannot be stored")
+                    return StoreError("the catalog cannot store this")
         db.execute("RELEASE one")
         if transaction.changes:
             self._index = transaction.index

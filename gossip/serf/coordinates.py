@@ -13,7 +13,6 @@ off, and whoever measures against us after that.
 from __future__ import annotations
 
 from math import dist, inf, isfinite
-from operator import add
 from typing import TYPE_CHECKING, Final
 
 from gossip.wire.coordinate import Coordinate
@@ -50,7 +49,11 @@ def distance(a: Coordinate, b: Coordinate) -> float:
     Raises:
         ValueError: the coordinates have different dimensions.
     """
-    raw = dist(a.vec, b.vec) + a.height + b.height
+    return _round_trip(dist(a.vec, b.vec), a, b)
+
+
+def _round_trip(apart: float, a: Coordinate, b: Coordinate) -> float:
+    raw = apart + a.height + b.height
     adjusted = raw + a.adjustment + b.adjustment
     nanoseconds = (adjusted if adjusted > 0 else raw) * 1e9
     return int(nanoseconds) / 1e9 if isfinite(nanoseconds) else inf
@@ -102,8 +105,9 @@ class CoordinateClient:
         del recent[:-RECENT]
         usual = sorted(recent)[len(recent) // 2]
         moved = self._moved(other, usual)
-        pull = distance(ORIGIN, moved) / _RHO
-        vec, height = self._pushed(moved.vec, moved.height, ORIGIN, -pull * pull)
+        out = dist(moved.vec, ORIGIN.vec)
+        pull = _round_trip(out, ORIGIN, moved) / _RHO
+        vec, height = self._pushed(moved, ORIGIN, out, -pull * pull)
         own = Coordinate(vec, moved.error, moved.adjustment, height)
         if is_usable(own):
             self.own = own
@@ -115,29 +119,33 @@ class CoordinateClient:
     def _moved(self, other: Coordinate, rtt: float) -> Coordinate:
         """Vivaldi itself: the less we trust ourselves beside the other, the further we move."""
         own = self.own
-        expected, taken = distance(own, other), max(rtt, _ZERO)
+        apart = dist(own.vec, other.vec)
+        expected, taken = _round_trip(apart, own, other), max(rtt, _ZERO)
         wrong = abs(expected - taken) / taken
         weight = own.error / max(own.error + other.error, _ZERO)
         error = min(_CE * weight * wrong + own.error * (1 - _CE * weight), _ERROR_MAX)
         force = _CC * weight * (taken - expected)
-        vec, height = self._pushed(own.vec, own.height, other, force)
+        vec, height = self._pushed(own, other, apart, force)
         # What points still fail to explain, half of it for each side, on average over the window.
         self._samples[self._next_sample] = rtt - (dist(vec, other.vec) + height + other.height)
         self._next_sample = (self._next_sample + 1) % _WINDOW
         return Coordinate(vec, error, sum(self._samples) / (2 * _WINDOW), height)
 
     def _pushed(
-        self, vec: tuple[float, ...], height: float, other: Coordinate, force: float
+        self, one: Coordinate, other: Coordinate, apart: float, force: float
     ) -> tuple[tuple[float, ...], float]:
-        """Move away from the other by `force` seconds; towards it when that is negative."""
-        apart = dist(vec, other.vec)
+        """Move one away from the other by `force` seconds; towards it when that is negative.
+
+        `apart` is how far their points are from each other.
+        """
+        vec, height = one.vec, one.height
         if apart > _ZERO:
             share = force / apart
-            ahead = [(mine - theirs) * share for mine, theirs in zip(vec, other.vec, strict=True)]
             height = max((height + other.height) * share + height, _HEIGHT_MIN)
-        else:
-            ahead = [part * force for part in self._random_direction()]
-        return tuple(map(add, vec, ahead)), height
+            pairs = zip(vec, other.vec, strict=True)
+            return tuple([mine + (mine - theirs) * share for mine, theirs in pairs]), height
+        direction = self._random_direction()
+        return tuple([a + part * force for a, part in zip(vec, direction, strict=True)]), height
 
     def _random_direction(self) -> list[float]:
         while True:

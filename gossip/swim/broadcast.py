@@ -78,10 +78,11 @@ class TransmitQueue:
         self._tier_bytes: list[int] = []
         self._by_subject: dict[str, Broadcast] = {}
         self._told: deque[Broadcast] = deque()
-        self._length = 0
+        self.length = 0
+        """How many broadcasts wait; the same as `len`, for those who ask at every packet."""
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def push(
         self,
@@ -113,7 +114,7 @@ class TransmitQueue:
         self._index[message] = broadcast
         if subject is not None:
             self._by_subject[subject] = broadcast
-        self._length += 1
+        self.length += 1
         self._put(broadcast)
         if source is not None:
             self.heard(broadcast, source, now)
@@ -177,7 +178,7 @@ class TransmitQueue:
 
     def fewest_transmits(self) -> int | None:
         """How often the least-told broadcast has been sent, or None when the queue is empty."""
-        if self._length:
+        if self.length:
             for transmits, tier in enumerate(self._tiers):
                 if tier:
                     return transmits
@@ -194,9 +195,9 @@ class TransmitQueue:
 
     def prune(self, most: int, now: float) -> int:
         """Drop the most-told broadcasts until at most `most` remain; returns how many."""
-        dropped = max(self._length - most, 0)
+        dropped = max(self.length - most, 0)
         for tier in reversed(self._tiers):
-            while tier and self._length > most:
+            while tier and self.length > most:
                 broadcast = next(reversed(tier))
                 self._withdraw(broadcast)
                 self._finish(broadcast, now)
@@ -237,7 +238,7 @@ class TransmitQueue:
         self._tier_bytes[broadcast.transmits] -= len(broadcast.message) + MESSAGE_OVERHEAD
 
     def _finish(self, broadcast: Broadcast, now: float) -> None:
-        self._length -= 1
+        self.length -= 1
         broadcast.finished = True
         broadcast.known = set()
         self._told.append(broadcast)

@@ -136,10 +136,18 @@ class Dissemination:
         self._tokens_at = 0.0
         self._tick: Timer | None = None
         self._flush: Timer | None = None
+        self._woken = False
         self.resize(nodes=1, members=1)
 
     def __len__(self) -> int:
         return sum(map(len, self.queues))
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is queued: `len`, for those who ask at every packet of a quiet pool."""
+        if self._woken and not len(self):
+            self._woken = False
+        return self._woken
 
     def resize(self, *, nodes: int | None = None, members: int | None = None) -> None:
         """Follow the cluster's size: memberlist's count of nodes, Serf's count of members."""
@@ -158,6 +166,7 @@ class Dissemination:
 
     def wake(self, now: float) -> None:
         """Something was queued, or a first target appeared: book what sends it."""
+        self._woken = True
         if not self.ring:
             return
         if self._tick is None:
@@ -186,12 +195,12 @@ class Dissemination:
         """Broadcasts for a packet to `target` with so much room, counted as sent."""
         messages: list[bytes] = []
         for queue in self.queues:
-            if queue:
+            if queue.length:
                 room = queue.take(messages, room, target, now)
         return messages
 
     def _fewest_transmits(self) -> int | None:
-        counts = [queue.fewest_transmits() for queue in self.queues if queue]
+        counts = [queue.fewest_transmits() for queue in self.queues if queue.length]
         return min((count for count in counts if count is not None), default=None)
 
     def _rate(self) -> float:

@@ -134,17 +134,16 @@ class MemberTable:
         When the order is through, records for which `reap` says so are removed and the rest is
         shuffled, so that each member is probed once per round (SWIM section 4.3).
         """
-        for _ in range(len(self._probe_order) + 1):
-            if self._probe_cursor >= len(self._probe_order):
-                self._remove_where(reap)
-                self._rng.shuffle(self._probe_order)
-                self._probe_cursor = 0
-            if not self._probe_order:
-                return None
-            record = self._probe_order[self._probe_cursor]
-            self._probe_cursor += 1
-            if record is not own and not record.gone:
-                return record
+        for _ in range(2):  # the rest of this round and all of the next: it has another order
+            size = len(self._probe_order)
+            while self._probe_cursor < size:
+                record = self._probe_order[self._probe_cursor]
+                self._probe_cursor += 1
+                if record is not own and not record.gone:
+                    return record
+            self._remove_where(reap)
+            self._rng.shuffle(self._probe_order)
+            self._probe_cursor = 0
         return None
 
     def choose(self, count: int, eligible: Callable[[Record], bool]) -> list[Record]:

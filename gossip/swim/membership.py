@@ -205,7 +205,7 @@ class Membership(Outbox):
         Strangers get no news: an answer must not be much larger than the question.
         """
         parts = [message]
-        if member is not None:
+        if member is not None and self.dissemination.pending:
             room = self._room - len(message) - 2
             parts += self.dissemination.take(room, member.info.address, now)
         self.send_packet(parts, address)
@@ -312,7 +312,8 @@ class Membership(Outbox):
         """Somebody is accused of not answering."""
         record = self._accused(suspect)
         if record is None:
-            self._remind(suspect, source)
+            if suspect.incarnation < self.own.incarnation:  # it has missed our refutation
+                self._answer(suspect, source)
             return
         if suspect.node in self._suspicions:
             if self._suspicions.confirm(suspect.node, suspect.sender, now):
@@ -322,6 +323,7 @@ class Membership(Outbox):
             return
         if record is self.own:
             self._refute(suspect.incarnation, now)
+            self._answer(suspect, source)
             return
         record.incarnation = suspect.incarnation
         self.table.set_status(record, Status.SUSPECT, now)
@@ -384,6 +386,8 @@ class Membership(Outbox):
         self, record: Record, info: NodeInfo, incarnation: int, source: Address | None, now: float
     ) -> None:
         self._suspicions.end(info.name)
+        if record.status is Status.DEAD and record.incarnation:  # 0 has who is new
+            self.state_exchange.returned(record, now)
         was_gone, old_meta = record.gone, record.info.meta
         record.info = info
         record.incarnation = incarnation
@@ -402,11 +406,13 @@ class Membership(Outbox):
             if len(self.dissemination):
                 self.dissemination.wake(now)
 
-    def _remind(self, suspect: Suspect, source: Address | None) -> None:
-        """An accuser that tells us itself, but of the past, has missed our refutation."""
+    def _answer(self, suspect: Suspect, source: Address | None) -> None:
+        """Tell an accuser that accuses us to our face that we are alive.
+
+        What is told to all may miss it: whoever was cut off for long is dead to all, and no target.
+        """
         own = self.own
-        stale = suspect.node == own.info.name and suspect.incarnation < own.incarnation
-        if stale and source is not None and not self.leaving:
+        if suspect.node == own.info.name and source is not None and not self.leaving:
             accuser = self.member_at(suspect.sender, source)
             if accuser is not None:
                 crc = accuser.info.protocol_max >= 5

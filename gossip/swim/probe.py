@@ -246,7 +246,8 @@ class Prober:
         reply_to = _reply_address(ping.source_addr, ping.source_port, source)
         ack = Ack(ping.seq_no, membership.delegate.ack_payload()).encode()
         # News is for members. Whoever merely claims to be one would use up its copies.
-        member = membership.member_at(ping.source_node, source) if source == reply_to else None
+        telling = source == reply_to and membership.dissemination.pending
+        member = membership.member_at(ping.source_node, source) if telling else None
         membership.send(ack, reply_to, now, member)
 
     def handle_indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:

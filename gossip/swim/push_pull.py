@@ -16,7 +16,7 @@ from gossip.wire.address import format_address, is_usable, join_host_port
 from gossip.wire.messages import Alive, Dead, PushPull, PushPullNode, Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gossip.swim.membership import Membership
     from gossip.swim.timers import Timer
@@ -26,6 +26,8 @@ __all__ = ["StateExchange", "push_pull_scale", "verify_versions"]
 
 EXCHANGES_PER_JOIN = 8
 """Exchanges that all nodes together begin because a member joined, on average."""
+EXCHANGES_PER_RETURN = 8.0
+"""The same because one that was dead is back."""
 SETTLE_TIME = (0.25, 0.5)
 """After a join or a long stall, states are exchanged once more within these bounds, seconds."""
 
@@ -50,10 +52,7 @@ class StateExchange:
         gossip misses a few pairs in a million; a second exchange with someone else finds them now
         instead of at the next interval.
         """
-        if self._settling is None or not self._settling.pending:
-            low, high = SETTLE_TIME
-            at = now + low + (high - low) * self._membership.rng.random()
-            self._settling = self._membership.timers.call_at(at, self.exchange_with_anyone)
+        self._settle(self.exchange_with_anyone, now)
 
     def learned(self, now: float) -> None:
         """A member was learned of: with a small chance, exchange states in a moment.
@@ -68,6 +67,26 @@ class StateExchange:
             self._membership.rng.random() * nodes < EXCHANGES_PER_JOIN
         ):
             self.settle(now)
+
+    def returned(self, member: Record, now: float) -> None:
+        """A member that was dead is alive again: with some chance, exchange states with it in a moment.
+
+        Where a partition heals, gossip tells each side who is alive on the other, but Lamport clocks
+        travel with events and states only: what is fired meanwhile by a clock that has stayed behind
+        is too old across. The more members return, the more certain an exchange is.
+        """
+        if self._membership.rng.random() * len(self._membership.table) < EXCHANGES_PER_RETURN:
+            self._settle(lambda now: self._exchange_with(member, now), now)
+
+    def _settle(self, exchange: Callable[[float], None], now: float) -> None:
+        if self._settling is None or not self._settling.pending:
+            low, high = SETTLE_TIME
+            at = now + low + (high - low) * self._membership.rng.random()
+            self._settling = self._membership.timers.call_at(at, exchange)
+
+    def _exchange_with(self, member: Record, now: float) -> None:
+        if not self._membership.leaving and self._membership.is_reachable(member):
+            self.dial(member.info.address, now, join=False)
 
     def dial(
         self, address: Address, now: float, *, join: bool, ignore_old: bool = False

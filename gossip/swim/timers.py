@@ -60,10 +60,13 @@ class Timers:
     def next_at(self) -> float | None:
         """When the earliest call is due, or None when there is none."""
         heap = self._heap
-        while heap and heap[0][2].callback is None:
+        while heap:
+            at, _, timer = heap[0]
+            if timer.callback is not None:
+                return at
             heappop(heap)
             self._cancelled -= 1
-        return heap[0][0] if heap else None
+        return None
 
     def run_due(self, now: float) -> None:
         """Make every call that is due, those asked for meanwhile included."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Coordinate"]
 
 
-@dataclass(slots=True, frozen=True)
-class Coordinate:
+class Coordinate(NamedTuple):
     """Where a node is in Vivaldi's space; seconds, but for `error`.
 
     The round trip between two nodes is about the distance of their `vec`, plus both heights (the way

@@ -15,7 +15,6 @@ encryption queries are shown as they are: this is a debugging tool.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from gossip.errors import WireError
@@ -197,7 +196,7 @@ def _coordinate(payload: bytes) -> dict[str, Any]:
     coordinate = decode_coordinate(payload)
     if coordinate is None:
         return {}
-    numbers = {name.capitalize(): value for name, value in asdict(coordinate).items()}
+    numbers = {name.capitalize(): value for name, value in coordinate._asdict().items()}
     numbers["Vec"] = list(coordinate.vec)
     return {"payload_decoded": {"version": payload[0], "coordinate": numbers}}
 

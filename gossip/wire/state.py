@@ -110,11 +110,14 @@ def _status_ltimes(scanner: StateScanner) -> dict[str, int]:
         return {}
     if type(times) is not dict or len(times) > PUSH_PULL_NODES_MAX:
         raise FieldError(b"StatusLTimes", f"it is no map of at most {PUSH_PULL_NODES_MAX} names")
-    return {
-        decode_text(member, b"StatusLTimes"): u64(times, member)
-        for member in times
-        if _is_name(member)
-    }
+    try:
+        return {
+            decode_text(member, b"StatusLTimes"): u64(times, member)
+            for member in times
+            if _is_name(member)
+        }
+    except FieldError as error:  # of the member's, whose name may be any bytes
+        raise FieldError(b"StatusLTimes", error.reason) from None
 
 
 def _slots(scanner: StateScanner) -> list[tuple[int, list[tuple[str, bytes]]]]:

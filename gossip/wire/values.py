@@ -154,8 +154,8 @@ def decode_coordinate(payload: bytes) -> Coordinate | None:
         raise WireError(
             f"coordinate: {shown}: {error.reason}", layer="coordinate", offset=offset
         ) from None
-    numbers = (*coordinate.vec, coordinate.error, coordinate.adjustment, coordinate.height)
-    if not all(map(isfinite, numbers)):
+    vec, *others = coordinate
+    if not (isfinite(sum(vec, sum(others))) or all(map(isfinite, (*vec, *others)))):
         raise WireError("coordinate: a number is not finite", layer="coordinate", offset=1)
     return coordinate
 
@@ -166,6 +166,6 @@ def _numbers(fields: Fields, key: bytes) -> tuple[float, ...]:
         return ()
     if type(value) is not list:
         raise FieldError(key, f"{type(value).__name__} is not a list of numbers")
-    if all(type(item) is float for item in value):
+    if set(map(type, value)) == {float}:
         return tuple(value)
     return tuple(floating({key: item}, key) for item in value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
@@ -22,11 +21,11 @@ from gossip.wire.serf import StateSync, UserEvent
 from gossip.wire.stream import StreamCodec
 from simulations.bench.timing import Case, main
 from simulations.bench.wire import COORDINATE, META, VERSIONS
+from simulations.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
 
 START = 1000.0
@@ -117,72 +116,16 @@ class Events:
         return PacketCodec(new_nonce=bytes).encode(parts)[0]
 
 
-class Pool:
-    """Nodes that hear each other, half a millisecond later, under virtual time."""
-
-    def __init__(self, nodes: int, **settings: float) -> None:
-        self.now = START
-        self._nodes = [new_node(number, **settings) for number in range(1, nodes + 1)]
-        self._by_address = {node.membership.own.info.address: node for node in self._nodes}
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = count()
-        self._wakes: dict[Node, float | None] = {}
-
-    def join_all(self) -> None:
-        """Have everybody join the first at once, and run until all see all."""
-        for node in self._nodes[1:]:
-            node.join([self._nodes[0].membership.own.info.address], self.now)
-        for node in self._nodes:
-            self._drain(node)
-        while any(len(node.members) < len(self._nodes) for node in self._nodes):
-            self.run(0.001)
-
-    def run(self, seconds: float) -> None:
-        """Let time pass."""
-        end = self.now + seconds
-        while self._due and self._due[0][0] <= end:
-            self.now, _, action = heappop(self._due)
-            action()
-        self.now = end
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        heappush(self._due, (when, next(self._numbers), action))
-
-    def _drain(self, node: Node) -> None:
-        source = node.membership.own.info.address
-        for data, address in node.take_packets():
-            target = self._by_address[address]
-            self._at(self.now + LATENCY, partial(self._deliver, target, data, source))
-        for exchange in node.take_dials():
-            self._at(self.now + LATENCY, partial(self._converse, node, exchange))
-        node.take_events()
-        due = node.next_timeout()
-        if due is not None and due != self._wakes.get(node):
-            self._wakes[node] = due
-            self._at(due, partial(self._wake, node, due))
-
-    def _wake(self, node: Node, due: float) -> None:
-        if self._wakes[node] == due:
-            self._wakes[node] = None
-            node.handle_timeout(self.now)
-            self._drain(node)
-
-    def _deliver(self, target: Node, data: bytes, source: Address) -> None:
-        target.receive_packet(data, source, self.now)
-        self._drain(target)
-
-    def _converse(self, node: Node, exchange: Exchange) -> None:
-        target = self._by_address[exchange.address]
-        inbound = target.accept(node.membership.own.info.address, self.now)
-        if inbound is None:
-            raise RuntimeError("too many streams for a benchmark")
-        exchange.connected(self.now)
-        inbound.receive_data(exchange.data_to_send(), self.now)
-        exchange.receive_data(inbound.data_to_send(), self.now)
-        if exchange.error or inbound.error:
-            raise RuntimeError(f"the exchange failed: {exchange.error or inbound.error}")
-        self._drain(node)
-        self._drain(target)
+def joined(nodes: int) -> World:
+    """A pool in which everybody has joined the first at once, and all see all."""
+    world = World()
+    hosts = [world.add(f"node-{number}") for number in range(nodes)]
+    for host in hosts:
+        host.keep_events = False
+    for host in hosts[1:]:
+        world.join(host, hosts[0])
+    world.run_until(lambda: all(len(host.node.members) == nodes for host in hosts), 20, every=0.001)
+    return world
 
 
 def queue_cases() -> Iterator[Case]:
@@ -293,11 +236,10 @@ def merge_cases() -> Iterator[Case]:
 
 def pool_cases() -> Iterator[Case]:
     """Whole pools."""
-    idle = Pool(10)
-    idle.join_all()
+    idle = joined(10)
     idle.run(30)
     yield Case("a second of an idle node, in a pool of 10", partial(idle.run, 0.1))
-    yield Case("16 nodes join at once", lambda: Pool(16).join_all())
+    yield Case("16 nodes join at once", lambda: joined(16))
 
 
 def cases() -> Iterator[Case]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from simulations.bench.lab import Lab
 
-__all__ = ["Figure", "Goal", "Quantity", "Samples", "Verdict"]
+__all__ = ["Figure", "Goal", "Group", "Quantity", "Samples", "Verdict"]
 
 Samples = dict[str, list[float]]
 """Measured values by quantity; infinity where a bound passed first, nothing where it cannot be told."""
@@ -65,10 +65,16 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A measurement on pools of one system."""
+class Group:
+    """Quantities that are measured together, under one heading of the report."""
 
     name: str
     about: str
     quantities: tuple[Quantity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure(Group):
+    """A measurement on pools of one system."""
+
     measure: Callable[[Lab, str], Awaitable[Samples]]

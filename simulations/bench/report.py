@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from simulations.bench.figures import FIGURES
 
 if TYPE_CHECKING:
-    from simulations.bench.figure import Quantity, Samples
+    from collections.abc import Mapping
+
+    from simulations.bench.figure import Group, Quantity, Samples
 
 __all__ = ["Report"]
 
@@ -24,6 +26,8 @@ class Report:
 
     systems: list[str]
     about: dict[str, Any]
+    groups: Mapping[str, Group] = field(default_factory=lambda: FIGURES)
+    """What can be measured, by name, in the order of the report."""
     _samples: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
 
     def add(self, figure: str, system: str, samples: Samples) -> None:
@@ -46,7 +50,7 @@ class Report:
     def _measured(self) -> list[tuple[str, Quantity]]:
         return [
             (name, quantity)
-            for name, figure in FIGURES.items()
+            for name, figure in self.groups.items()
             for quantity in figure.quantities
             if any((name, quantity.key, system) in self._samples for system in self.systems)
         ]
@@ -109,7 +113,7 @@ class Report:
         previous = None
         for figure, quantity in self._measured():
             if figure != previous:
-                rows.append([f"{figure}: {FIGURES[figure].about}"])
+                rows.append([f"{figure}: {self.groups[figure].about}"])
                 previous = figure
             row = [f"  {quantity.label}", quantity.unit]
             row += [self._cell(figure, quantity.key, system) for system in self.systems]

@@ -122,7 +122,7 @@ def compare_with_virtual(
         tell: see `run_processes`, whose errors this raises too.
         say: gets a line when that is over.
     """
-    real = run_processes(plan, tell, machines=True, idle=IDLE)
+    real = run_processes(plan, tell, idle=IDLE)
     say(f"{plan.name}: now {seeds} times in virtual time")
     way = real.facts[ONE_WAY]
     virtual = [run_virtual(plan, seed, one_way=way) for seed in range(1, seeds + 1)]

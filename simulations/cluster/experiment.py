@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-import time
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from simulations.cluster.faults import RealFaults, check, needs_machines, needs_mounts, needs_relay
-from simulations.cluster.machines import Router, private_mounts
+from simulations.cluster.machines import TUN, Router, private_mounts
 from simulations.cluster.network import Network
 from simulations.cluster.observe import Observer, one_way_time
 from simulations.cluster.pool import Pool
@@ -21,7 +22,7 @@ from simulations.local.wait import eventually
 from simulations.plan import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from simulations.plan import Plan
@@ -53,9 +54,7 @@ class Row:
     what: str
 
 
-def run_processes(
-    plan: Plan, tell: Callable[[Row], None], *, machines: bool = False, idle: float = 0.0
-) -> Record:
+def run_processes(plan: Plan, tell: Callable[[Row], None], *, idle: float = 0.0) -> Record:
     """Run a plan on processes; nothing of it is left afterwards, however it ends.
 
     This process moves into namespaces of its own where the plan needs some, so it has to be called
@@ -64,7 +63,6 @@ def run_processes(
     Args:
         plan: what to do.
         tell: gets a row whenever something was done, and every five seconds.
-        machines: give each node an address of its own even where the plan does without.
         idle: seconds between the join and the beginning, in which probes tell what the way from one
             process to another takes.
 
@@ -75,19 +73,28 @@ def run_processes(
     """
     check(plan)
     with ScratchFolder("gossip-") as folder:
-        router = None
-        needed = needs_machines(plan)
-        if needed or machines:
-            router = Router.open()
-            if router is None and needed:
-                raise PlanError(
-                    f"{needed} needs network namespaces: run it as root, or on a Linux that lets users "
-                    "make namespaces; other steps work without"
-                )
-            if needs_mounts(plan):
-                private_mounts()
+        router = _router_for(plan)
         experiment = _Experiment(plan, folder, router, tell)
         return asyncio.run(_interruptible(experiment, idle))
+
+
+def _router_for(plan: Plan) -> Router | None:
+    """The network of a plan that needs one of its own; raises PlanError where there can be none."""
+    if not (needed := needs_machines(plan)):
+        return None
+    if needs_relay(plan) and not os.access(TUN, os.R_OK | os.W_OK):
+        raise PlanError(
+            f"{needs_relay(plan)} needs {TUN}, which this user may not open: run it as root"
+        )
+    router = Router.open()
+    if router is None:
+        raise PlanError(
+            f"{needed} needs network namespaces: run it as root, or on a Linux that lets users make "
+            "namespaces; steps that do not concern the network or a disk work without"
+        )
+    if needs_mounts(plan):
+        private_mounts()
+    return router
 
 
 async def _interruptible(experiment: _Experiment, idle: float) -> Record:
@@ -111,6 +118,7 @@ class _Experiment:
     ) -> None:
         self._plan = plan
         self._tell = tell
+        self._doing = "starting"
         self._ports = Ports()
         self._observer = Observer()
         self._pool = Pool(plan, folder, self._ports, router, self._observer)
@@ -129,15 +137,18 @@ class _Experiment:
             stack.push_async_callback(self._faults.close)
             if needs_relay(self._plan):
                 await self._network.start_relay()
-            began = time.monotonic()
+            teller = asyncio.create_task(self._keep_telling())
+            stack.callback(teller.cancel)
             await self._pool.begin()
+            self._doing = "joining"
             await self._settle(JOIN_WITHIN)
-            self._record.facts["seconds to start and join"] = time.monotonic() - began
+            self._record.facts["seconds to start and join"] = self._observer.now
             yield
 
     async def look_around(self, idle: float) -> None:
         """Let probes measure the network for a while."""
         if idle:
+            self._doing = "measuring the network"
             await asyncio.sleep(idle)
             took = await one_way_time(self._pool.running()[0].agent)
             self._record.facts[ONE_WAY] = took
@@ -147,8 +158,8 @@ class _Experiment:
         record, observer = self._record, self._observer
         record.begin(host.name for host in self._pool.running())
         observer.begin(record)
+        self._doing = ""
         cpu = self._pool.cpu_seconds()
-        teller = asyncio.create_task(self._keep_telling())
         steps: set[asyncio.Task[None]] = set()
         try:
             for step in sorted(self._plan.steps, key=lambda step: step.at):
@@ -159,13 +170,7 @@ class _Experiment:
                 self._say(f"{step.do} {step.nodes}".strip())
             await asyncio.sleep(self._plan.seconds - observer.now)
             await asyncio.gather(*steps)
-            record.facts["CPU of an agent, %"] = (
-                100
-                * (self._pool.cpu_seconds() - cpu)
-                / observer.now
-                / max(1, len(self._pool.running()))
-            )
-            record.facts["CPU of observing, %"] = 100 * observer.cpu_seconds / observer.now
+            self._note_cost(cpu)
             await self._faults.heal()
             try:
                 await self._settle(SETTLE_WITHIN)
@@ -175,10 +180,17 @@ class _Experiment:
             self._say("settled" if record.settled() else "NOT settled")
             record.facts.update(self._network.relay_counts())
         finally:
-            teller.cancel()
             for task in steps:
                 task.cancel()
         return record
+
+    def _note_cost(self, before: Mapping[int, float]) -> None:
+        """How much processor time was used, in percent of one core."""
+        now, seconds = self._pool.cpu_seconds(), self._observer.now
+        used = [now[pid] - before[pid] for pid in now.keys() & before.keys()]
+        if used:  # by those that ran all the time
+            self._record.facts["CPU of an agent, %"] = 100 * fmean(used) / seconds
+        self._record.facts["CPU of observing, %"] = 100 * self._observer.cpu_seconds / seconds
 
     async def _settle(self, within: float) -> None:
         def all_is_well() -> bool:
@@ -204,7 +216,7 @@ class _Experiment:
     async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY)
-            self._say("")
+            self._say(self._doing)
 
     def _say(self, what: str) -> None:
         running = self._pool.running()

@@ -63,9 +63,12 @@ def needs_machines(plan: Plan) -> str:
     return ""
 
 
-def needs_relay(plan: Plan) -> bool:
-    """Whether some step delays, reorders or duplicates packets."""
-    return any(step.do in _BY_THE_RELAY for step in plan.steps)
+def needs_relay(plan: Plan) -> str:
+    """The first step that delays, reorders or duplicates packets, as text; empty when none does."""
+    for number, step in enumerate(plan.steps):
+        if step.do in _BY_THE_RELAY:
+            return f"steps[{number}]: {step.do}"
+    return ""
 
 
 def needs_mounts(plan: Plan) -> bool:
@@ -245,12 +248,14 @@ class RealFaults:
 
     async def _do_fire(self, step: Step) -> list[Host]:
         hosts = self._chosen_running(step.nodes)
-        for host in hosts:
-            for _ in range(step.count):
-                at = self._observer.now
-                key = await host.agent.fire(step.name, step.payload.encode())
-                self._record.fired(key, step.name, host.name, at)
+        await asyncio.gather(*(self._fire(host, step) for host in hosts))
         return hosts
+
+    async def _fire(self, host: Host, step: Step) -> None:
+        for _ in range(step.count):
+            at = self._observer.now
+            key = await host.agent.fire(step.name, step.payload.encode())
+            self._record.fired(key, step.name, host.name, at)
 
     async def _do_tags(self, step: Step) -> list[Host]:
         hosts = self._chosen_running(step.nodes)

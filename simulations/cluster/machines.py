@@ -23,9 +23,11 @@ from pathlib import Path
 
 from simulations.bench.network import isolate
 
-__all__ = ["RELAY_DEVICE", "Machine", "Router", "private_mounts"]
+__all__ = ["RELAY_DEVICE", "TUN", "Machine", "Router", "private_mounts"]
 
 RELAY_DEVICE = "faults0"
+TUN = "/dev/net/tun"
+"""Through which the relay gets packets."""
 MAX_MACHINES = 250 * 250
 _GATEWAY = "10.77.255.254"
 _NETWORK = "10.77.0.0/16"
@@ -57,7 +59,10 @@ class Router:
     @staticmethod
     def open() -> Router | None:
         """Become the router, before this process has threads; None where the system forbids that."""
-        if not isolate():
+        try:
+            if not isolate():
+                return None
+        except OSError:  # a namespace, but not one in which we may do anything
             return None
         # Packets of one machine come in by its interface or, after the relay, by another one.
         for switch in ("ip_forward=1", "conf/all/rp_filter=0", "conf/default/rp_filter=0"):

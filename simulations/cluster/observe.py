@@ -35,13 +35,13 @@ class Observer:
     Attributes:
         views: by agent, the status of every member that it shows.
         record: gets what is seen, once there is one.
-        begun: the monotonic time that is second 0 of the record.
+        begun: the monotonic time that is second 0: of the record, before that of starting.
     """
 
     def __init__(self) -> None:
         self.views: dict[str, dict[str, int]] = {}
         self.record: Record | None = None
-        self.begun = 0.0
+        self.begun = time.monotonic()
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._cpu = time.process_time()
 

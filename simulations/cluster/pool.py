@@ -187,17 +187,18 @@ class Pool:
                 host.machine.close()
         self.hosts.clear()
 
-    def cpu_seconds(self) -> float:
-        """Processor time of the processes that run now, since they started."""
-        ticks = 0
+    def cpu_seconds(self) -> dict[int, float]:
+        """Processor time since their start of the processes that run, by process id."""
+        found = {}
         for host in self.running():
+            pid = host.agent.process.pid
             try:
-                with open(f"/proc/{host.agent.process.pid}/stat", "rb") as stat:  # noqa: PTH123
+                with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
                     fields = stat.read().rpartition(b")")[2].split()
             except OSError:
                 continue  # it just ended, or there is no /proc
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+            found[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return found
 
     async def _add(self, name: str) -> Host:
         machine = await self._router.new_machine() if self._router is not None else None

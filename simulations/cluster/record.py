@@ -149,11 +149,14 @@ class Record:
         )
 
     def undelivered(self) -> int:
-        """How many deliveries are missing: per event, nodes that ran from then on without getting it."""
+        """How many deliveries are missing: per event, nodes that ran from then on without getting it.
+
+        Nothing is missing of an event that ended with the node that fired it.
+        """
         return sum(
             name not in event.arrived
             for event in self.events.values()
-            if event.by
+            if event.by and (self._ran_on(event.by, event.at) or event.arrived.keys() - {event.by})
             for name in self.lives
             if self._ran_on(name, event.at)
         )
@@ -201,12 +204,12 @@ class Record:
         ends = [end for _, end in right]
         found: list[tuple[Deed, float | None]] = []
         deeds = sorted(self.deeds, key=lambda deed: deed.at)
-        for number, deed in enumerate(deeds):
+        for deed in deeds:
             since = self._done_at(deed)
-            limit = deeds[number + 1].at if number + 1 < len(deeds) else _NEVER
+            limit = min((other.at for other in deeds if other.at > since), default=_NEVER)
             at = bisect_right(ends, since)
             took = max(0.0, right[at][0] - since) if at < len(right) else _NEVER
-            found.append((deed, took if since + took < max(limit, since) or not took else None))
+            found.append((deed, took if since + took < limit or not took else None))
         return found
 
     def _done_at(self, deed: Deed) -> float:

@@ -25,6 +25,7 @@ from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from simulations.cluster.machines import TUN
 from simulations.network import Network, Weather
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def vars_of(weather: Weather) -> dict[str, float]:
 
 def attach(device: str) -> int:
     """Open a tun interface for whole IP packets; raises OSError."""
-    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    tun = os.open(TUN, os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _IFF_TUN | _IFF_NO_PI))
     return tun
 

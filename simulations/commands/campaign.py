@@ -61,20 +61,24 @@ def add_to(commands: Subparsers) -> None:
 
 
 def on_all_cores(work: Callable[[int], Result], seeds: Sequence[int], jobs: int) -> list[Result]:
-    """The results of all seeds, in their order."""
+    """The results of all seeds, in their order; what fails is told as soon as it does."""
     progress = Progress(len(seeds), "seeds")
     results: dict[int, Result] = {}
+
+    def take(result: Result) -> None:
+        results[result.seed] = result
+        if result.violations:
+            first = result.violations[0].splitlines()[0]
+            sys.stderr.write(f"\nseed {result.seed} fails: {first}; {result.replay}\n")
+        progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
+
     if jobs == 1:
-        done: Iterable[Result] = map(work, seeds)
-        for result in done:
-            results[result.seed] = result
-            progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
+        for seed in seeds:
+            take(work(seed))
     else:
         with ProcessPoolExecutor(jobs) as executor:
             for future in as_completed([executor.submit(work, seed) for seed in seeds]):
-                result = future.result()
-                results[result.seed] = result
-                progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
+                take(future.result())
     return [results[seed] for seed in seeds]
 
 

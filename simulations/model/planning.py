@@ -78,7 +78,7 @@ def _one(pool: Pool, rules: str, seed: int, tell: Callable[[str], object]) -> di
         "event, copies per member": fired.copies / members,
         "death first suspected after, s": death.suspected_at,
         **_shares("death known to", death.failed_at),
-        "death, packets per member": death.packets / members,
+        "death, packets per member until all knew": death.packets / members,
         "living members suspected in the pool, per hour": 3600 * failing * probes_per_second,
     }
 

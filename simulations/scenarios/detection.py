@@ -177,7 +177,9 @@ SCENARIO = Scenario(
         "suspicion from its longest to its shortest length, and loss delays those. "
         "Without TCP the share of failed probes follows (1 - p²)(1 - p⁴)³, p being the chance that a packet passes; "
         "it falls below it at high loss, because a node whose probes fail doubts itself and probes more "
-        "slowly, which is counted here per period. With TCP nearly all of them are saved. "
+        "slowly, which is counted here per period; for the same reason detection is slower there. "
+        "TCP saves nearly all at small loss and less than it might at high loss: it has half a second for several segments, and each "
+        "lost one comes 0.2 s later or more. "
         "A suspicion is not yet a false positive: the accused hears of it and refutes."
     ),
     sizes={

@@ -39,6 +39,7 @@ DEFAULT_LIMIT = 3600.0
 
 _T = TypeVar("_T")
 _NOBODY = Context()
+"""What the network does belongs to no machine."""
 _machine: ContextVar[VirtualMachine | None] = ContextVar("machine", default=None)
 
 
@@ -63,7 +64,7 @@ class _Call:
 class _Selector(selectors.DefaultSelector):
     """Looks at what is real, but does not wait for it: the loop's time is moved on instead."""
 
-    skip: Callable[[float | None], bool]
+    skip: Callable[[float | None], None]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -109,14 +110,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The virtual time, seconds."""
         return self._now
 
-    def _skip(self, seconds: float | None) -> bool:
+    def _skip(self, seconds: float | None) -> None:
         if seconds is None:
             raise StalledError(f"nothing is left to happen{self._waiting()}")
         if self._now + seconds > self.limit_at:
             self._now, self.limit_at = self.limit_at, float("inf")  # what cleans up has time
             raise StalledError(f"not over at {self._now - START:g} virtual s{self._waiting()}")
         self._now += seconds
-        return True
 
     def _waiting(self) -> str:
         """Where the program's own tasks wait, for a message."""

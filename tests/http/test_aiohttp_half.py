@@ -29,7 +29,7 @@ async def fetch():
 
 asyncio.run(fetch())
 assert aiohttp.__version__
-assert aiohttp.web.Response is sys.modules["agent.http._aiohttp"].Response
+assert aiohttp.web.StreamResponse is sys.modules["agent.http._aiohttp"].StreamResponse
 """
 
 FORWARD = """

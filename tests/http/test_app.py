@@ -12,10 +12,11 @@ import pytest
 
 from agent.config import Addresses
 from agent.http.access_log import redact
-from agent.http.answers import LONG, PIECE, RENDERED, to_json
+from agent.http.answers import LONG, RENDERED, to_json
 from agent.http.app import ROUTES
 from agent.http.gate import GateLimits
 from agent.http.routing import Call, Methods, Reply, Route, Router, Rows
+from agent.http.sending import PIECE
 from gossip.errors import GossipError
 from tests.helpers_agent import (
     Answer,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gossip.swim.broadcast import LOOKAHEAD, MESSAGE_OVERHEAD, Broadcast, TransmitQueue
+from tests.effort import MACHINES
 
 if TYPE_CHECKING:
     from gossip.wire.address import Address
@@ -178,4 +178,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQueue.settings = MACHINES

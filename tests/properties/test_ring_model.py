@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gossip.serf.lamport import LamportClock
 from gossip.serf.ring import EventRing, Verdict
 from gossip.wire.serf import UserEvent
+from tests.effort import MACHINES
 
 SIZE = 8
 
@@ -75,4 +75,4 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRing = RingMachine.TestCase
-TestRing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRing.settings = MACHINES

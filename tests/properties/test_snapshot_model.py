@@ -18,6 +18,7 @@ from gossip.events import (
 )
 from gossip.serf.lamport import LamportClock
 from gossip.serf.snapshot import Snapshot
+from tests.effort import MACHINES
 
 NAMES = st.sampled_from(["a", "b c", "näme", "\udcff", "alive: x", "", "x\nleave"])
 WRITABLE = {"a", "b c", "näme", "\udcff", "alive: x"}
@@ -127,6 +128,7 @@ class SnapshotMachine(RuleBasedStateMachine):
 
 
 TestSnapshotMachine = SnapshotMachine.TestCase
+TestSnapshotMachine.settings = MACHINES
 
 
 @given(data=st.binary(max_size=400), rejoin=st.booleans())

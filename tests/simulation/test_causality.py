@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gossip.swim.awareness import Awareness
 from gossip.wire.address import parse_ip
 from gossip.wire.messages import (
     Ack,
@@ -18,6 +19,9 @@ from gossip.wire.messages import (
     UserMessage,
 )
 from gossip.wire.serf import JoinIntent, LeaveIntent, Query, QueryResponse, Relay, UserEvent
+from simulations.checkers import CHECKERS
+from simulations.watch import Watch
+from simulations.world import World
 from tests.helpers import Host, Pool
 from tests.rigs import VSN
 
@@ -95,12 +99,15 @@ def chains() -> dict[str, tuple[int, int, int]]:
         pool = Pool(seed=1)
         hosts = pool.joined(8)
         pool.run(6)  # everything of the start has been told
-        before = len(pool.trace)
+        before = len(pool.depths)
         for source in (hosts[3].address, ("192.0.2.1", 7946)):
             pool.inject(hosts[0], make(hosts).encode(), source)
         pool.run(6)
         depths = pool.depths[before:]
-        queued = sum(len(host.node.membership.dissemination) for host in hosts)
+        for _ in range(40):  # a member that does not exist is found out, and that is news in turn
+            queued = sum(len(host.node.membership.dissemination) for host in hosts)
+            if queued:
+                pool.run(0.5)
         results[name] = (max(depths), len(depths), queued)
     return results
 
@@ -137,3 +144,24 @@ def test_s14_answers_to_a_stranger_are_not_much_larger_than_its_question(name: s
     answers = hosts[0].node.take_packets()
 
     assert sum(len(data) for data, _ in answers) <= 3 * len(question)
+
+
+def test_s14_probes_that_begin_when_a_late_ack_comes_are_no_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed 3 of the campaign of 15 minutes: a node in doubt of itself waits longer than an interval."""
+    monkeypatch.setattr(Awareness, "apply", lambda _self, _delta: None)
+    watch = Watch(CHECKERS)
+    world = World(3, watch=watch)
+    hosts = [world.add("one"), world.add("two")]
+    world.join(*hosts)
+    world.run(3)
+    for host in hosts:
+        host.node.membership.awareness.score = 3
+    world.network.weather.latency = 0.7
+    before = world.packets_sent
+
+    world.run(120)
+
+    assert watch.violations == []
+    assert world.packets_sent - before > 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,10 @@ class WidePool(Pool):
     """A pool in several cities: each pair of hosts has a latency of its own, one way."""
 
     def __init__(self, seed: int, way: Callable[[Host, Host], float], **settings: Any) -> None:
-        super().__init__(seed, **settings)
+        super().__init__(seed, latency=0.0, **settings)
+        dice = random.Random(seed)
         self.way = way
-
-    def delay(self, source: Host, target: Host, dice: float) -> float:
-        return self.way(source, target) * (0.9 + 0.2 * dice)
+        self.network.distance = lambda a, b: way(a, b) * (0.9 + 0.2 * dice.random())
 
 
 def city(host: Host) -> int:

@@ -145,7 +145,7 @@ def test_r19_prune_forgets_everywhere_and_old_news_does_not_bring_it_back() -> N
     pool = Pool(seed=6)
     hosts = pool.joined(8)
     victim = hosts[4]
-    old = [(source, target, data) for _, source, target, data in pool.trace]
+    old = [(source, target, data) for _, source, target, data in pool.packets]
     pool.kill(victim)
     pool.run_until(lambda: seen_as(pool, victim.name, FAILED), 20)
 
@@ -171,7 +171,7 @@ def test_r20_leave_intents_of_several_times_end_within_the_budget(
     pool = Pool(seed=7)
     hosts = pool.joined(size)
     pool.run(2)
-    before = len(pool.trace)
+    before = len(pool.packets)
     dice = random.Random(1)
 
     for ltime in order:
@@ -180,7 +180,7 @@ def test_r20_leave_intents_of_several_times_end_within_the_budget(
         pool.run(dice.random() * 0.2)
     pool.run(10)
 
-    copies = sum(b"somebody" in data for _, _, _, data in pool.trace[before:])
+    copies = sum(b"somebody" in data for _, _, _, data in pool.packets[before:])
     limit = hosts[0].node.membership.dissemination.intents.limit
     assert copies <= 3 * limit * size
     assert all(len(host.node.membership.dissemination) == 0 for host in hosts)
@@ -189,14 +189,14 @@ def test_r20_leave_intents_of_several_times_end_within_the_budget(
 def test_r20_a_leave_intent_about_a_running_member_ends_too() -> None:
     pool = Pool(seed=8)
     hosts = pool.joined(5)
-    before = len(pool.trace)
+    before = len(pool.packets)
 
     for ltime in (50, 60):
         intent = UserMessage(LeaveIntent(ltime, hosts[2].name).encode()).encode()
         pool.inject(hosts[0], intent)
     pool.run(10)
 
-    intents = [data for _, _, _, data in pool.trace[before:] if b"LTime" in data]
+    intents = [data for _, _, _, data in pool.packets[before:] if b"LTime" in data]
     assert len(intents) <= 4 * 4 * 5
     assert all(len(host.node.membership.dissemination) == 0 for host in hosts)
     assert seen_as(pool, hosts[2].name, MemberStatus.ALIVE)

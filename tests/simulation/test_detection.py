@@ -220,10 +220,10 @@ def test_r02_a_node_that_hears_little_neither_kills_others_nor_floods_them() -> 
 
 def packets_of(pool: Pool, hosts: list[Host], apart: Host, seconds: float) -> int:
     """Packets that the others sent within so many seconds."""
-    before = len(pool.trace)
+    before = len(pool.packets)
     pool.run(seconds)
     assert len(hosts) == 10
-    return sum(source != apart.name for _, source, _, _ in pool.trace[before:])
+    return sum(source != apart.name for _, source, _, _ in pool.packets[before:])
 
 
 # H8, R-01, R-09: those who do not run

@@ -44,7 +44,7 @@ def digest(seed: int) -> str:
     pool.loss = 0.0
     pool.run(20)
     digest = sha256()
-    for entry in pool.trace:
+    for entry in pool.packets:
         digest.update(repr(entry).encode())
     for host in hosts:
         digest.update(repr(host.events).encode())

@@ -64,10 +64,10 @@ def test_an_event_costs_no_more_packets_than_memberlist_would_send(size: int) ->
 
     for turn in range(5):
         payload = b"payload-%d" % turn
-        before = len(pool.trace)
+        before = len(pool.packets)
         pool.fire(hosts[turn], "deploy", payload)
         pool.run(3)
-        copies = sum(payload in data for _, _, _, data in pool.trace[before:])
+        copies = sum(payload in data for _, _, _, data in pool.packets[before:])
         assert copies <= budget
 
 

@@ -35,7 +35,7 @@ def test_two_nodes_see_each_other_after_one_join() -> None:
     pool = Pool(seed=1)
     ann, bob = pool.add("ann"), pool.add("bob")
 
-    exchange = pool.join(bob, ann)
+    (exchange,) = pool.join(bob, ann)
     took = pool.run_until(lambda: whole(pool), 1)
 
     assert exchange.error is None
@@ -177,7 +177,7 @@ def test_r11_who_may_come_back_from_another_address(
         pool.run(20 if status == "failed" else 0)
 
     reborn = pool.restart(old, ip="10.77.0.1" if moves else None)
-    exchange = pool.join(reborn, hosts[0])
+    (exchange,) = pool.join(reborn, hosts[0])
     pool.run(2)
 
     others = [host for host in pool.running() if host is not reborn]
@@ -204,7 +204,7 @@ def test_r13_stale_news_of_an_old_life_does_not_touch_the_new_one(ip: str | None
         pool.leave(host)
         pool.run(1.5)
         assert not host.running
-        stale = [(s, d, data) for _, s, d, data in pool.trace[-400:]]
+        stale = [(s, d, data) for _, s, d, data in pool.packets[-400:]]
         host = pool.restart(host, ip=f"10.77.0.{turn}" if ip else None)
         pool.join(host, others[turn % 5])
         pool.run_until(lambda: whole(pool), 2)
@@ -267,7 +267,7 @@ def test_r24_two_pools_never_mix_however_often_they_try(kind: str) -> None:
     exchanges = []
     for _ in range(100):
         one, other = dice.choice(sides["east"]), dice.choice(sides["west"])
-        exchanges += [pool.join(one, other), pool.join(other, one)]
+        exchanges += [*pool.join(one, other), *pool.join(other, one)]
         pool.run(0.05)
     pool.run(10)
 

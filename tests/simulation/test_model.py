@@ -85,6 +85,7 @@ def test_members_that_only_one_of_the_two_does_not_reach_are_noticed() -> None:
     one_missed = [np.append(times[:-1], inf) for times in all_told]
 
     assert not compare("event", 10, all_told, one_missed)[-1].holds
+    assert not compare("event", 10, one_missed, all_told)[-1].holds
     assert compare("event", 10, one_missed, one_missed)[-1].holds
     with pytest.raises(ValueError, match="at least 2 each"):
         compare("event", 10, all_told[:1], all_told)

@@ -157,7 +157,7 @@ def test_r14_two_of_one_name_and_nobody_to_judge_both_stay() -> None:
     pool = Pool(seed=9)
     ann, other = pool.add("ann"), pool.add("ann")
 
-    exchange = pool.join(other, ann)
+    (exchange,) = pool.join(other, ann)
     pool.run(60)
 
     assert exchange.error is not None

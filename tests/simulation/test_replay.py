@@ -58,7 +58,7 @@ def test_r50_old_packets_never_win_over_newer_news() -> None:
     pool.run(12)
     pool.leave(gone)
     pool.run(5)
-    captured = [(target, data, sources[source]) for _, source, target, data in pool.trace]
+    captured = [(target, data, sources[source]) for _, source, target, data in pool.packets]
     stayed = hosts[:5]
     pool.run_until(lambda: all(map(pool.sees_all_alive, stayed)), 40)
     incarnations = {host.name: host.node.membership.own.incarnation for host in stayed}

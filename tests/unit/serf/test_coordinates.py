@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from itertools import pairwise
 from math import inf, nan, sqrt
 from typing import Any
@@ -86,7 +85,7 @@ def test_a_distance_is_in_whole_nanoseconds() -> None:
 
 def test_coordinates_of_different_dimensions_have_no_distance() -> None:
     with pytest.raises(ValueError, match="dimension"):
-        distance(ORIGIN, replace(ORIGIN, vec=(0.0,) * 7))
+        distance(ORIGIN, ORIGIN._replace(vec=(0.0,) * 7))
 
 
 def test_r33_a_distance_that_is_no_number_is_infinite() -> None:
@@ -184,9 +183,9 @@ def test_r33_another_round_trip_changes_nothing(rtt: float) -> None:
         *(at(error=number) for number in (nan, inf, 1e308, -0.1)),
         *(at(adjustment=number) for number in (nan, inf, 1e308, -1e308)),
         *(at(height=number) for number in (nan, inf, 1e308, -1e-5)),
-        replace(ORIGIN, vec=()),
-        replace(ORIGIN, vec=(0.0,) * 7),
-        replace(ORIGIN, vec=(0.0,) * 9),
+        ORIGIN._replace(vec=()),
+        ORIGIN._replace(vec=(0.0,) * 7),
+        ORIGIN._replace(vec=(0.0,) * 9),
     ],
     ids=str,
 )

@@ -49,6 +49,10 @@ def test_an_event_that_a_node_never_showed_is_missing() -> None:
     assert record.undelivered() == 2
     record.ended("b", 6.0, "leave")
     assert record.undelivered() == 1, "of nodes that ended nothing is expected"
+    record.ended("a", 6.0, "kill")
+    assert record.undelivered() == 0, "it ended with its node"
+    record.arrived("1", "b", 5.5)
+    assert record.undelivered() == 1, "others have it to pass on"
 
 
 def test_a_kill_is_noticed_once_by_each_node_that_runs_on() -> None:
@@ -102,6 +106,7 @@ def test_a_restarted_node_has_to_see_everybody_and_be_seen() -> None:
 def test_a_fault_that_lasts_counts_from_its_end() -> None:
     record = three()
     record.did(10.0, 30.0, "partition", ["a"])
+    record.did(20.0, 20.0, "fire", ["a"])
     for by, about in [("b", "a"), ("a", "b"), ("a", "c"), ("c", "a")]:
         record.saw(by, about, FAILED, 15.0)
         record.saw(by, about, ALIVE, 32.0)

@@ -371,6 +371,21 @@ def test_an_accusation_of_ourselves_is_refuted(
     assert rig.delegate.calls == []
 
 
+@pytest.mark.parametrize("status", ["alive", "dead"])
+def test_r02_an_accuser_hears_our_refutation_from_ourselves_also_when_it_is_dead_to_all(
+    status: str,
+) -> None:
+    rig = SwimRig()
+    rig.learn("ann")
+    if status == "dead":
+        rig.hear(Dead(1, "ann", "bob"))
+    rig.quiet()
+
+    rig.hear(Suspect(1, "me", "ann"), source=address_of("ann"))
+
+    assert (alive("me", 2), address_of("ann")) in rig.sent()
+
+
 def test_r05_an_accuser_that_missed_our_refutation_gets_it_again() -> None:
     rig = SwimRig()
     rig.learn("ann")

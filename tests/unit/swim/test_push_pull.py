@@ -440,3 +440,44 @@ def test_in_a_very_small_pool_gossip_alone_tells_of_a_newcomer() -> None:
     rig.advance(0.6)
 
     assert [d for d in rig.m.take_dials() if isinstance(d, PushPullExchange)] == []
+
+
+def test_l4_a_member_that_was_dead_and_is_back_tells_its_clocks_in_an_exchange_with_it() -> None:
+    rig = SwimRig(push_pull_interval=0.0)
+    rig.learn("ann", "bob")
+    rig.hear(Dead(1, "ann", "bob"))
+
+    rig.hear(alive("ann", 2))
+    rig.advance(0.6)
+
+    dials = [d for d in rig.m.take_dials() if isinstance(d, PushPullExchange)]
+    assert [dial.address for dial in dials] == [address_of("ann")]
+
+
+def test_there_is_no_such_exchange_with_one_that_is_gone_again() -> None:
+    rig = SwimRig(push_pull_interval=0.0)
+    rig.learn("ann", "bob")
+    rig.hear(Dead(1, "ann", "bob"))
+    rig.hear(alive("ann", 2))
+
+    rig.hear(Dead(2, "ann", "bob"))
+    rig.advance(0.6)
+
+    assert [d for d in rig.m.take_dials() if isinstance(d, PushPullExchange)] == []
+
+
+def test_in_a_large_pool_eight_nodes_or_so_exchange_states_with_whoever_is_back() -> None:
+    exchanging = 0
+    for seed in range(60):
+        rig = SwimRig(seed=seed, push_pull_interval=0.0)
+        rig.learn(*(f"n{number}" for number in range(31)))
+        rig.advance(2.0)
+        rig.hear(Dead(1, "n5", "n6"))
+        rig.m.take_dials()
+
+        rig.hear(alive("n5", 2))
+
+        rig.advance(0.6)
+        exchanging += any(isinstance(d, PushPullExchange) for d in rig.m.take_dials())
+
+    assert 5 <= exchanging <= 27  # 60 / 4 is 15

@@ -131,6 +131,13 @@ def test_state_of_another_shape_is_refused(fields: dict[str, object]) -> None:
     assert refusal.value.layer == "pushPull"
 
 
+def test_a_status_time_that_is_none_is_refused_whatever_bytes_its_members_name_is() -> None:
+    with pytest.raises(WireError, match="pushPull: StatusLTimes: 1 bytes is not") as refusal:
+        decode_serf(b"\x02" + pack_large({"StatusLTimes": {"a\udcbd\n": b"x"}}))
+
+    assert refusal.value.layer == "pushPull"
+
+
 def test_relay_carries_the_inner_message_untouched() -> None:
     inner = QueryResponse(1, 2, "a", 1, b"").encode()
     relay = Relay(ADDR, 7946, "b", inner)

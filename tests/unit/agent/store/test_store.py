@@ -155,6 +155,34 @@ async def test_one_bad_write_among_many_is_undone_alone() -> None:
         }
 
 
+async def test_what_is_no_text_is_refused_alone() -> None:
+    async with opened() as store:
+        results = await asyncio.gather(
+            *(
+                store.register(Registration(node=replace(NODE, node=name)))
+                for name in ("one", "half\ud800", "two")
+            ),
+            return_exceptions=True,
+        )
+        assert [str(one) for one in results] == ["2", "the catalog stores text only, in UTF-8", "3"]
+        assert store.index == 3
+
+
+async def test_a_write_that_breaks_a_rule_nobody_thought_of_fails_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened() as store:
+        odd = replace(PING, definition={"x": object()})  # no JSON
+        results = await asyncio.gather(
+            store.register(replace(ALL, checks=(odd,))),
+            store.register(ALL),
+            return_exceptions=True,
+        )
+        assert [str(one) for one in results] == ["the catalog cannot store this", "2"]
+        assert len(store.catalog.checks()) == 2
+    assert "TypeError" in caplog.text
+
+
 async def test_a_service_goes_with_its_checks_a_check_alone_and_a_node_with_everything() -> None:
     async with opened() as store:
         await store.register(ALL)

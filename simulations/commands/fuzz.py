@@ -1,0 +1,73 @@
+"""``fuzz``: bytes that nobody should send, at every entry from the network and from the disk."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from simulations import entries
+from simulations.commands.terminal import (
+    Progress,
+    jobs_option,
+    json_option,
+    positive,
+    say,
+    say_json,
+)
+from simulations.fuzz import Report, fuzz
+
+if TYPE_CHECKING:
+    import argparse
+
+    from simulations.commands.terminal import Subparsers
+
+__all__ = ["add_to"]
+
+
+def add_to(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    command = commands.add_parser(
+        "fuzz", parents=[json_option(), jobs_option()], help="damaged bytes at every entry"
+    )
+    command.add_argument("--inputs", type=positive, default=50_000, help="per entry (50000)")
+    command.add_argument("--entry", choices=entries.NAMES, help="only this one")
+    command.add_argument("--seed", type=int, default=1, help="all inputs follow from it (1)")
+    command.set_defaults(do=fuzz_entries)
+
+
+def fuzz_entry(name: str, inputs: int, seed: int) -> Report:
+    """Fuzz one entry, in whatever process."""
+    (target,) = (target for target in entries.targets() if target.name == name)
+    return fuzz(target, inputs, seed)
+
+
+def fuzz_entries(options: argparse.Namespace) -> int:
+    """Fuzz every entry, or one."""
+    chosen = [name for name in entries.NAMES if options.entry in {name, None}]
+    work = partial(fuzz_entry, inputs=options.inputs, seed=options.seed)
+    progress, reports = Progress(len(chosen), "entries"), []
+    with ProcessPoolExecutor(options.jobs or os.cpu_count()) as executor:
+        for report in executor.map(work, chosen):
+            reports.append(report)
+            progress.advance(len(reports), sum(bool(r.findings) for r in reports))
+    if options.json:
+        say_json([report.to_dict() for report in reports])
+    else:
+        say_reports(reports)
+    return 1 if any(report.findings for report in reports) else 0
+
+
+def say_reports(reports: list[Report]) -> None:
+    """A table, and what was found."""
+    say(
+        f"{'entry':10} {'inputs':>11} {'refused':>11} {'slowest ms':>11} {'grew by MiB':>12} findings"
+    )
+    for report in reports:
+        say(
+            f"{report.target:10} {report.inputs:11,} {report.refused:11,} "
+            f"{report.slowest * 1000:11.1f} {report.growth / 2**20:12.1f} {len(report.findings):8}"
+        )
+        for finding in report.findings:
+            say(f"  {finding}")

@@ -9,6 +9,7 @@ once. Nothing here waits or writes: `agent.local_state` owns the order of things
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from agent.changes import Kind
 from agent.check_runners.output import cut
 from agent.check_runners.ttl import TtlClock
 from agent.local_files import State
+from agent.logs import Value
 from agent.store.entries import CheckEntry, Status
 from gossip.errors import GossipError
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from agent.store.entries import ServiceEntry
 
 __all__ = ["Check", "Checks", "Source"]
+
+log = logging.getLogger(__name__)
 
 
 class Source(Enum):
@@ -80,6 +84,7 @@ class Checks:
         self._changes = changes
         self._runners = runners
         self._by_id: dict[str, Check] = {}
+        self._by_service: dict[str, dict[str, Check]] = {}
         self._clock = asyncio.get_running_loop().time
 
     def __len__(self) -> int:
@@ -94,7 +99,7 @@ class Checks:
 
     def of(self, service_id: str) -> list[Check]:
         """The checks of a service."""
-        return [check for check in self if check.definition.service_id == service_id]
+        return list(self._by_service.get(service_id, {}).values())
 
     def add(
         self,
@@ -114,7 +119,7 @@ class Checks:
         old = self._by_id.get(definition.id)
         if old is not None:
             state = State(old.entry.status, old.entry.output)
-            self._stop(old)
+            self._forget(old)
         state = state or State(definition.status, "")
         entry = CheckEntry(
             node=self._node,
@@ -134,6 +139,7 @@ class Checks:
             since = old.critical_since if old else None
             check.critical_since = self._clock() if since is None else since
         self._by_id[definition.id] = check
+        self._by_service.setdefault(definition.service_id, {})[definition.id] = check
         check.runner = self._runners.start(
             definition, lambda result: self._report(check, result), lambda: self._expire(check)
         )
@@ -142,7 +148,7 @@ class Checks:
 
     def remove(self, check_id: str) -> None:
         """Remove a check that is there."""
-        self._stop(self._by_id.pop(check_id))
+        self._forget(self._by_id[check_id])
         self._changes.note(Kind.CHECK, check_id)
 
     def rebind(self, service: ServiceEntry) -> None:
@@ -184,12 +190,18 @@ class Checks:
     def stop(self) -> None:
         """Make none of them any more."""
         for check in self._by_id.values():
-            self._stop(check)
+            if check.runner is not None:
+                check.runner.stop()
 
-    @staticmethod
-    def _stop(check: Check) -> None:
+    def _forget(self, check: Check) -> None:
         if check.runner is not None:
             check.runner.stop()
+        check_id, service_id = check.definition.id, check.definition.service_id
+        del self._by_id[check_id]
+        of_service = self._by_service[service_id]
+        del of_service[check_id]
+        if not of_service:
+            del self._by_service[service_id]
 
     def _expire(self, check: Check) -> None:
         last = f" (last output before timeout follows): {check.note}" if check.note else ""
@@ -211,6 +223,9 @@ class Checks:
         if (old.status, old.output) == (status, output):
             return
         check.entry = replace(old, status=status, output=output)
+        if status is not old.status:
+            level = logging.INFO if status is Status.PASSING else logging.WARNING
+            log.log(level, "check is now %s id=%s", status, Value(old.check_id))
         if status is not Status.CRITICAL:
             check.critical_since = None
         elif check.critical_since is None:

@@ -1,7 +1,7 @@
 """Definitions of services and checks, as bodies of requests, configuration files and our own files have them.
 
-There is one reader for all three, `service_definition` and `check_definition`, and one writer, whose text
-the readers take. What is allowed and yet worth a line in the log is listed in `warnings`.
+There is one reader for all three, `service_definition` and `check_definition`. What is allowed and yet worth
+a line in the log is listed in `warnings`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.durations import format_duration
@@ -28,9 +28,7 @@ __all__ = [
     "CheckDefinition",
     "DefinitionError",
     "ServiceDefinition",
-    "check_data",
     "check_definition",
-    "service_data",
     "service_definition",
     "service_entry",
     "status_of",
@@ -124,9 +122,6 @@ class ServiceDefinition:
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
-# Reading
-
-
 def service_definition(body: Body) -> ServiceDefinition:
     """Read the definition of a service.
 
@@ -137,6 +132,14 @@ def service_definition(body: Body) -> ServiceDefinition:
     if not body.text("Name"):
         raise DefinitionError("Missing service name")
     service = service_entry(body, "", "Name")
+    ip = _ip(service.address)
+    if ip is not None:
+        # As Consul's agents do, for clients that look for an address of one family.
+        both = {
+            f"{pool}_ipv{ip.version}": (service.address, service.port) for pool in ("lan", "wan")
+        }
+        tagged = both | dict(service.tagged_addresses)
+        service = replace(service, tagged_addresses=dict(sorted(tagged.items())))
     _check_service(service, body)
     single = body.object("Check")
     bodies = [*([single] if single is not None and single.filled else []), *body.objects("Checks")]
@@ -218,11 +221,8 @@ def status_of(text: str, problem: str) -> Status:
 
 
 def _check_service(service: ServiceEntry, body: Body) -> None:
-    try:
-        unspecified = ipaddress.ip_address(service.address.strip("[]")).is_unspecified
-    except ValueError:
-        unspecified = False  # a name, or nothing
-    if unspecified:
+    ip = _ip(service.address.strip("[]"))
+    if ip is not None and ip.is_unspecified:
         raise DefinitionError("Invalid service address")
     if service.id == CONSUL_SERVICE:
         raise DefinitionError(f'Service ID "{CONSUL_SERVICE}" is reserved for servers')
@@ -234,6 +234,14 @@ def _check_service(service: ServiceEntry, body: Body) -> None:
             raise DefinitionError("Invalid Weights: Warning must be greater or equal than 0")
     if kind := body.text("Kind"):
         raise DefinitionError(f'Invalid service: kind "{kind[:60]}" is not supported')
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that this is; None for a name, or nothing."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _unlike_dns(service: ServiceEntry) -> Iterator[str]:
@@ -337,53 +345,3 @@ def _check_target(tcp: str) -> None:
     numeric = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535
     if not colon or not numeric or not tcp.isprintable() or (":" in host and host[:1] != "["):
         raise DefinitionError("Invalid check: TCP is not host:port")
-
-
-# Writing
-
-
-def service_data(definition: ServiceDefinition) -> dict[str, Any]:
-    """A definition in the words that `service_definition` reads; its checks are written apart."""
-    service = definition.service
-    passing, warning = service.weights
-    return {
-        "ID": service.id,
-        "Name": service.service,
-        "Tags": list(service.tags),
-        "Port": service.port,
-        "Address": service.address,
-        "Meta": dict(service.meta),
-        "TaggedAddresses": {
-            name: {"Address": address, "Port": port}
-            for name, (address, port) in service.tagged_addresses.items()
-        },
-        "Weights": {"Passing": passing, "Warning": warning},
-        "EnableTagOverride": service.enable_tag_override,
-        "Token": definition.token,
-    }
-
-
-def check_data(check: CheckDefinition) -> dict[str, Any]:
-    """A definition in the words that `check_definition` reads."""
-    return {
-        "CheckID": check.id,
-        "Name": check.name,
-        "Notes": check.notes,
-        "ServiceID": check.service_id,
-        "Status": str(check.status),
-        "Maintenance": check.kind == MAINTENANCE,
-        "TTL": format_duration(check.ttl),
-        "Interval": format_duration(check.interval),
-        "Timeout": format_duration(check.timeout),
-        "Args": list(check.args),
-        "HTTP": check.url,
-        "Method": check.method,
-        "Header": dict(check.headers),
-        "Body": check.body,
-        "TLSSkipVerify": check.skip_verify,
-        "TCP": check.tcp,
-        "DeregisterCriticalServiceAfter": format_duration(check.deregister_after),
-        "SuccessBeforePassing": check.passing_after,
-        "FailuresBeforeCritical": check.critical_after,
-        "Token": check.token,
-    }

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from agent.decode import Body
-from agent.definitions import check_definition, service_definition, status_of
+from agent.definitions import MAINTENANCE, check_definition, service_definition, status_of
+from agent.durations import format_duration
 from agent.logs import Value
 from gossip.errors import GossipError
 from gossip.files import write_private
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from agent.definitions import CheckDefinition, ServiceDefinition
     from agent.store.entries import Status
 
-__all__ = ["Folder", "LocalFiles", "State", "Stored"]
+__all__ = ["Folder", "LocalFiles", "State", "Stored", "check_data", "service_data"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -224,6 +225,53 @@ class LocalFiles:
 
 def _name_of(item_id: str) -> str:
     return hashlib.sha256(item_id.encode()).hexdigest()
+
+
+def service_data(definition: ServiceDefinition) -> dict[str, Any]:
+    """A definition in the words that `service_definition` reads; its checks are written apart."""
+    service = definition.service
+    passing, warning = service.weights
+    return {
+        "ID": service.id,
+        "Name": service.service,
+        "Tags": list(service.tags),
+        "Port": service.port,
+        "Address": service.address,
+        "Meta": dict(service.meta),
+        "TaggedAddresses": {
+            name: {"Address": address, "Port": port}
+            for name, (address, port) in service.tagged_addresses.items()
+        },
+        "Weights": {"Passing": passing, "Warning": warning},
+        "EnableTagOverride": service.enable_tag_override,
+        "Token": definition.token,
+    }
+
+
+def check_data(check: CheckDefinition) -> dict[str, Any]:
+    """A definition in the words that `check_definition` reads."""
+    return {
+        "CheckID": check.id,
+        "Name": check.name,
+        "Notes": check.notes,
+        "ServiceID": check.service_id,
+        "Status": str(check.status),
+        "Maintenance": check.kind == MAINTENANCE,
+        "TTL": format_duration(check.ttl),
+        "Interval": format_duration(check.interval),
+        "Timeout": format_duration(check.timeout),
+        "Args": list(check.args),
+        "HTTP": check.url,
+        "Method": check.method,
+        "Header": dict(check.headers),
+        "Body": check.body,
+        "TLSSkipVerify": check.skip_verify,
+        "TCP": check.tcp,
+        "DeregisterCriticalServiceAfter": format_duration(check.deregister_after),
+        "SuccessBeforePassing": check.passing_after,
+        "FailuresBeforeCritical": check.critical_after,
+        "Token": check.token,
+    }
 
 
 def _encode(data: Mapping[str, Any] | None) -> bytes | None:

@@ -23,11 +23,8 @@ from agent.definitions import (
     MAINTENANCE,
     MAX_CHECKS,
     MAX_SERVICES,
-    CheckDefinition,
-    check_data,
-    service_data,
 )
-from agent.local_files import Folder, LocalFiles
+from agent.local_files import Folder, LocalFiles, check_data, service_data
 from agent.logs import Value
 from gossip.errors import GossipError, LimitError
 from gossip.tasks import Tasks
@@ -38,27 +35,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.config import AgentConfig
-    from agent.definitions import ServiceDefinition
+    from agent.definitions import CheckDefinition, ServiceDefinition
     from agent.local_files import Key, State
     from agent.store.entries import ServiceEntry, Status
 
-__all__ = ["NODE_MAINTENANCE", "LocalService", "LocalState", "UnknownServiceError"]
+__all__ = ["LocalService", "LocalState"]
 
 log = logging.getLogger(__name__)
 
 REAP_INTERVAL = 30.0
 """Seconds between two looks for services that have been critical for too long."""
-NODE_MAINTENANCE = "_node_maintenance"
-SERVICE_MAINTENANCE = "_service_maintenance:"
-_NO_REASON = "Maintenance mode is enabled for this {}, but no reason was provided. This is a default message."
 SCRIPTS_OFF = (
     "Scripts are disabled on this agent from remote calls;"
     " to enable, configure 'enable_script_checks' to true"
 )
-
-
-class UnknownServiceError(GossipError):
-    """There is no service with this ID."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -295,48 +285,6 @@ class LocalState:
         """
         state, seconds = self.checks.tell(check_id, status, output)
         self._files.save_state(check_id, state, seconds)
-
-    # Maintenance
-
-    async def node_maintenance(self, *, enable: bool, reason: str = "") -> None:
-        """Take the node out of service for a reason, or bring it back; twice is as good as once.
-
-        Raises:
-            GossipError: it could not be kept on the disk.
-        """
-        await self._maintain(NODE_MAINTENANCE, "node", "", enable=enable, reason=reason)
-
-    async def service_maintenance(self, service_id: str, *, enable: bool, reason: str = "") -> None:
-        """Likewise for a service.
-
-        Raises:
-            UnknownServiceError: there is none with this ID.
-            GossipError: it could not be kept on the disk.
-        """
-        if service_id not in self.services:
-            raise UnknownServiceError(f'No service registered with ID "{service_id}"')
-        check_id = f"{SERVICE_MAINTENANCE}{service_id}"
-        await self._maintain(check_id, "service", service_id, enable=enable, reason=reason)
-
-    async def _maintain(
-        self, check_id: str, what: str, service_id: str, *, enable: bool, reason: str
-    ) -> None:
-        if enable == (self.checks.get(check_id) is not None):
-            return
-        if enable:
-            await self.register_check(
-                CheckDefinition(
-                    id=check_id,
-                    name=f"{what.capitalize()} Maintenance Mode",
-                    kind=MAINTENANCE,
-                    notes=reason or _NO_REASON.format(what),
-                    service_id=service_id,
-                )
-            )
-        else:
-            await self.deregister_check(check_id)
-        state = "begins" if enable else "ends"
-        log.info("maintenance %s %s=%s", state, what, Value(service_id or self._config.node_name))
 
     # What all of them use
 

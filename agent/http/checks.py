@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, check_definition, status_of
+from agent.http.answers import json_text
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
-from agent.http.routing import Call, Methods, Reply, Route
+from agent.http.routing import Call, Methods, Reply, Route, Rows
+from agent.maintenance import maintain_node
 from agent.store.entries import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from agent.definitions import CheckDefinition
     from agent.store.entries import CheckEntry
 
-__all__ = ["check_scripts", "parse_enable", "routes"]
+__all__ = ["check_json", "check_scripts", "parse_enable", "reason_of", "routes"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration or of an update, whose output is cut in any case."""
@@ -42,8 +45,8 @@ def routes() -> tuple[Route, ...]:
 async def checks(call: Call) -> Reply:
     """Show the checks by ID; how they are made is not shown, as it may hold secrets."""
     refuse_filter(call.parameters)
-    entries = {check.entry.check_id: check.entry for check in call.agent.local.checks}
-    return Reply({key: _render(entries[key]) for key in sorted(entries)})
+    entries = [check.entry for check in call.agent.local.checks]
+    return Reply(Rows(entries, check_json, _by_id, key=attrgetter("check_id")))
 
 
 async def register(call: Call) -> Reply:
@@ -89,7 +92,7 @@ async def update(call: Call) -> Reply:
 async def maintenance(call: Call) -> Reply:
     """Take the node out of service, or bring it back."""
     enable = parse_enable(call)
-    await call.agent.local.node_maintenance(enable=enable, reason=call.get("reason"))
+    await maintain_node(call.agent.local, enable=enable, reason=reason_of(call))
     return Reply()
 
 
@@ -110,6 +113,11 @@ def parse_enable(call: Call) -> bool:
     raise HttpError(400, f'Invalid value for enable: "{text[:60]}"')
 
 
+def reason_of(call: Call) -> str:
+    """``?reason=``, in which what is no UTF-8 is replaced."""
+    return call.get("reason").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def check_scripts(call: Call, found: Iterable[CheckDefinition]) -> None:
     """Refuse scripts of clients on other machines, whatever else these may change.
 
@@ -120,20 +128,26 @@ def check_scripts(call: Call, found: Iterable[CheckDefinition]) -> None:
         raise HttpError(403, "Scripts are taken from clients on this machine only")
 
 
-def _render(check: CheckEntry) -> dict[str, Any]:
+def _by_id(checks: Sequence[CheckEntry]) -> Sequence[CheckEntry]:
+    return sorted(checks, key=attrgetter("check_id"))
+
+
+def check_json(check: CheckEntry) -> str:
     """A check as Consul 1.8 shows it to the agent's clients."""
-    return {
-        "Node": check.node,
-        "CheckID": check.check_id,
-        "Name": check.name,
-        "Status": check.status,
-        "Notes": check.notes,
-        "Output": check.output,
-        "ServiceID": check.service_id,
-        "ServiceName": check.service_name,
-        "ServiceTags": list(check.service_tags),
-        "Type": check.type,
-        "Definition": {},
-        "CreateIndex": 0,
-        "ModifyIndex": 0,
-    }
+    return json_text(
+        {
+            "Node": check.node,
+            "CheckID": check.check_id,
+            "Name": check.name,
+            "Status": check.status,
+            "Notes": check.notes,
+            "Output": check.output,
+            "ServiceID": check.service_id,
+            "ServiceName": check.service_name,
+            "ServiceTags": list(check.service_tags),
+            "Type": check.type,
+            "Definition": {},
+            "CreateIndex": 0,
+            "ModifyIndex": 0,
+        }
+    )

@@ -126,11 +126,13 @@ class Rows:
         items: values that do not change.
         render: makes the JSON of one; called on another thread.
         select: picks those that are shown, and puts them in order; likewise.
+        key: of an item, likewise, when the JSON is an object instead of an array.
     """
 
     items: Sequence[Any]
     render: Callable[[Any], str]
     select: Callable[[Sequence[Any]], Sequence[Any]] = tuple
+    key: Callable[[Any], str] | None = None
 
 
 @dataclass(slots=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, service_definition
-from agent.http.checks import check_scripts, parse_enable
+from agent.http.answers import json_text
+from agent.http.checks import check_scripts, parse_enable, reason_of
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
-from agent.http.routing import Call, Methods, Reply, Route
-from agent.local_state import UnknownServiceError
+from agent.http.routing import Call, Methods, Reply, Route, Rows
+from agent.maintenance import UnknownServiceError, maintain_service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.store.entries import ServiceEntry
 
 __all__ = ["routes"]
@@ -35,8 +39,8 @@ def routes() -> tuple[Route, ...]:
 async def services(call: Call) -> Reply:
     """Show the services by ID."""
     refuse_filter(call.parameters)
-    found = call.agent.local.services
-    return Reply({key: _render(found[key].entry) for key in sorted(found)})
+    entries = [service.entry for service in call.agent.local.services.values()]
+    return Reply(Rows(entries, service_json, _by_id, key=attrgetter("id")))
 
 
 async def register(call: Call) -> Reply:
@@ -78,29 +82,33 @@ async def maintenance(call: Call) -> Reply:
         raise HttpError(400, "Missing service ID")
     enable = parse_enable(call)
     try:
-        await call.agent.local.service_maintenance(
-            call.rest, enable=enable, reason=call.get("reason")
-        )
+        await maintain_service(call.agent.local, call.rest, enable=enable, reason=reason_of(call))
     except UnknownServiceError as error:
         raise HttpError(404, str(error)) from None
     return Reply()
 
 
-def _render(service: ServiceEntry) -> dict[str, Any]:
+def _by_id(services: Sequence[ServiceEntry]) -> Sequence[ServiceEntry]:
+    return sorted(services, key=attrgetter("id"))
+
+
+def service_json(service: ServiceEntry) -> str:
     """A service as Consul 1.8 shows it to the agent's clients."""
     passing, warning = service.weights
     tagged = {
         name: {"Address": address, "Port": port}
         for name, (address, port) in service.tagged_addresses.items()
     }
-    return {
-        "ID": service.id,
-        "Service": service.service,
-        "Tags": list(service.tags),
-        "Meta": dict(service.meta),
-        "Port": service.port,
-        "Address": service.address,
-        **({"TaggedAddresses": tagged} if tagged else {}),
-        "Weights": {"Passing": passing, "Warning": warning},
-        "EnableTagOverride": service.enable_tag_override,
-    }
+    return json_text(
+        {
+            "ID": service.id,
+            "Service": service.service,
+            "Tags": list(service.tags),
+            "Meta": dict(service.meta),
+            "Port": service.port,
+            "Address": service.address,
+            **({"TaggedAddresses": tagged} if tagged else {}),
+            "Weights": {"Passing": passing, "Warning": warning},
+            "EnableTagOverride": service.enable_tag_override,
+        }
+    )

@@ -118,6 +118,26 @@ async def test_how_checks_are_made_is_shown_nowhere() -> None:
         assert secret not in repr(agent.agent.local.services)
 
 
+@pytest.mark.parametrize("count", [0, 1, 300])
+async def test_few_and_many_are_shown_alike_also_when_they_are_to_be_pretty(count: int) -> None:
+    names = sorted(f's"{number}ä' for number in range(count))
+    defined = tuple(service_definition(Body({"name": n, "check": {"ttl": "1h"}})) for n in names)
+    async with running(services=defined) as one:
+        for path, keys in (("services", names), ("checks", [f"service:{name}" for name in names])):
+            plain, pretty = (
+                await one.get(f"/v1/agent/{path}"),
+                await one.get(f"/v1/agent/{path}?pretty"),
+            )
+            assert list(plain.json) == keys
+            assert plain.text == json.dumps(plain.json, ensure_ascii=False, separators=(",", ":"))
+            assert pretty.text == json.dumps(plain.json, ensure_ascii=False, indent=4) + "\n"
+
+
+async def test_a_reason_that_is_no_text_becomes_text(one: TestAgent) -> None:
+    assert await put(one, "maintenance?enable=true&reason=a%ffb") == OK
+    assert (await checks(one))["_node_maintenance"]["Notes"] == "a\ufffdb"
+
+
 async def test_filter_expressions_are_refused_rather_than_ignored(one: TestAgent) -> None:
     for path in ("checks", "services"):
         assert (await one.get(f"/v1/agent/{path}?filter=x")).status == 400

@@ -14,11 +14,10 @@ from agent.definitions import (
     CheckDefinition,
     DefinitionError,
     ServiceDefinition,
-    check_data,
     check_definition,
-    service_data,
     service_definition,
 )
+from agent.local_files import check_data, service_data
 from agent.store.entries import Status
 
 RUN = {"Interval": "10s"}
@@ -159,6 +158,18 @@ def test_a_service_has_its_name_for_an_id_and_what_is_not_said_is_empty() -> Non
     found = service().service
     assert (found.id, found.service, found.tags, found.port) == ("web", "web", (), 0)
     assert (found.address, found.meta, found.weights) == ("", {}, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("address", "family"), [("10.0.0.1", "ipv4"), ("::5", "ipv6"), ("host", ""), ("", "")]
+)
+def test_an_address_of_a_family_is_also_a_tagged_one_of_it(address: str, family: str) -> None:
+    found = service(Address=address, Port=7).service.tagged_addresses
+    expected = {f"{pool}_{family}": (address, 7) for pool in ("lan", "wan")} if family else {}
+    assert found == expected
+    given = {"lan_ipv4": {"Address": "10.9.9.9", "Port": 1}}
+    found = service(Address=address, TaggedAddresses=given).service.tagged_addresses
+    assert found["lan_ipv4"] == ("10.9.9.9", 1)
 
 
 def test_the_check_of_a_service_is_named_after_it() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from agent import local_files
 from agent.decode import Body
-from agent.definitions import check_data, check_definition, service_data, service_definition
-from agent.local_files import Folder, LocalFiles, State
+from agent.definitions import check_definition, service_definition
+from agent.local_files import Folder, LocalFiles, State, check_data, service_data
 from agent.store.entries import Status
 from gossip.errors import GossipError
 

@@ -13,7 +13,8 @@ from agent.changes import Kind
 from agent.decode import Body
 from agent.definitions import check_definition, service_definition
 from agent.local_files import Folder
-from agent.local_state import LocalState, UnknownServiceError
+from agent.local_state import LocalState
+from agent.maintenance import UnknownServiceError, maintain_node, maintain_service
 from agent.store.entries import Status
 from gossip.errors import GossipError, LimitError
 from tests.helpers_agent import agent_config
@@ -79,7 +80,7 @@ async def test_a_service_comes_with_its_checks_and_goes_with_all_of_them() -> No
         await state.register_service(service(Checks=[TTL, TTL]))
         await state.register_check(check(ServiceID="web"))
         await state.register_check(check("disk"))
-        await state.service_maintenance("web", enable=True)
+        await maintain_service(state, "web", enable=True)
         assert ids(state) == (
             ["web"],
             ["_service_maintenance:web", "disk", "mem", "service:web:1", "service:web:2"],
@@ -93,7 +94,7 @@ async def test_checks_missing_from_a_new_definition_stay_unless_they_are_to_be_r
     async with started() as state:
         await state.register_service(service(Checks=[TTL, TTL]))
         await state.register_check(check(ServiceID="web"))
-        await state.service_maintenance("web", enable=True)
+        await maintain_service(state, "web", enable=True)
         await state.register_service(service(Check=TTL))
         assert len(state.checks) == 5
         state.tell("service:web", Status.PASSING, "kept")
@@ -197,7 +198,7 @@ async def test_clients_registrations_are_there_after_a_restart_with_what_ttl_che
         state.tell("service:web", Status.PASSING, "hello")
         state.tell("gone", Status.PASSING, "")
         await state.deregister_check("gone")
-        await state.node_maintenance(enable=True, reason="why")
+        await maintain_node(state, enable=True, reason="why")
     async with started(folder=tmp_path) as state:
         assert ids(state) == (["web"], ["_node_maintenance", "mem", "service:web"])
         assert says(state, "service:web") == ("passing", "hello")
@@ -307,9 +308,9 @@ async def test_maintenance_is_a_critical_check_with_the_reason_and_twice_is_as_g
 ):
     async with started() as state:
         await state.register_service(service())
-        await state.node_maintenance(enable=True)
-        await state.service_maintenance("web", enable=True, reason="upgrade")
-        await state.service_maintenance("web", enable=True, reason="another")
+        await maintain_node(state, enable=True)
+        await maintain_service(state, "web", enable=True, reason="upgrade")
+        await maintain_service(state, "web", enable=True, reason="another")
         node = state.checks.get("_node_maintenance")
         web = state.checks.get("_service_maintenance:web")
         assert node is not None
@@ -321,15 +322,15 @@ async def test_maintenance_is_a_critical_check_with_the_reason_and_twice_is_as_g
         )
         assert (web.entry.name, web.entry.notes) == ("Service Maintenance Mode", "upgrade")
         for _ in range(2):
-            await state.node_maintenance(enable=False)
-            await state.service_maintenance("web", enable=False)
+            await maintain_node(state, enable=False)
+            await maintain_service(state, "web", enable=False)
         assert ids(state)[1] == []
 
 
 async def test_maintenance_of_an_unknown_service_is_a_mistake() -> None:
     async with started() as state:
         with pytest.raises(UnknownServiceError, match=r'^No service registered with ID "nope"$'):
-            await state.service_maintenance("nope", enable=True)
+            await maintain_service(state, "nope", enable=True)
 
 
 # Services that are critical for too long

@@ -184,7 +184,8 @@ class FakePool:
         assert not coalesce
         self.fired.append((name, payload))
 
-    def subscribe(self) -> FakePool:
+    def subscribe(self, *, kinds: tuple[type, ...]) -> FakePool:
+        assert MemberFailed in kinds
         return self
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from agent.check_runners.names import Names
 from agent.logs import Value
 from agent.watches.http import call_handler
 from agent.watches.plan import HttpHandler, ScriptHandler
-from agent.watches.progress import Progress
+from agent.watches.progress import AnswerError, Progress
 from agent.watches.script import run_handler
 from gossip.errors import GossipError
 from gossip.tasks import Tasks
@@ -33,10 +33,12 @@ __all__ = ["Watches"]
 
 log = logging.getLogger(__name__)
 
-WAIT = 600.0
-"""Seconds of a blocking query: nothing between us and the answer can be lost."""
+WAIT = 60.0
+"""Seconds of a blocking query; a server that vanished while it was to answer is noticed after little more."""
 LARGE = 64 * 1024
 """Bytes of an answer that is read on another thread."""
+MAX_DIGITS = 20
+"""Of an index, which has 64 bits."""
 MAX_SHOWN = 200
 """Characters of a refusal in the log."""
 
@@ -111,7 +113,7 @@ class Watches:
         if answer.status != 200:
             text = answer.body[:MAX_SHOWN].decode("utf-8", "replace")
             raise GossipError(f"Unexpected response code: {answer.status} ({text})")
-        index = int(answer.headers.get("X-Consul-Index", "0"))
+        index = _index_of(answer)
         elapsed = clock() - started
         if len(answer.body) < LARGE:
             return progress.answered(index, answer.body, elapsed)
@@ -133,3 +135,10 @@ class Watches:
         finally:
             self._handling -= 1
         self._counts["handlers_failed"] += not succeeded
+
+
+def _index_of(answer: Answer) -> int:
+    text = answer.headers.get("X-Consul-Index", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise AnswerError("the index of the answer is not a number")
+    return int(text)

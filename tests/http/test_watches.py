@@ -15,6 +15,7 @@ from agent.http.app import HttpServer
 from agent.watches.plan import watch_definition
 from agent.watches.watcher import Watches
 from tests.helpers_agent import TestAgent, eventually, running
+from tests.helpers_forward import join, stats
 from tests.http.test_process import client, started
 from tests.unit.agent.check_runners.test_script import is_alive, pid_in
 
@@ -258,6 +259,21 @@ async def test_members_nodes_services_and_checks_are_watched_over_no_connection(
     assert (instance["Node"]["Node"], instance["Service"]["Tags"]) == ("db", ["a"])
     assert [check["Name"] for check in told(tmp_path / "checks")[-1]] == ["c"]
     assert "db" in {node["Node"] for node in told(tmp_path / "nodes")[-1]}
+
+
+async def test_on_a_client_the_leader_answers_when_something_changes(
+    leader: TestAgent, tmp_path: Path
+) -> None:
+    file = tmp_path / "told"
+    async with running("two") as two:
+        await join(two, leader)
+        async with watching(two, shell(f"cat >>{file}", "services")) as watches:
+            await eventually(lambda: told(file))
+            body = {"Node": "db", "Address": "10.0.0.9", "Service": {"Service": "web"}}
+            await leader.put("/v1/catalog/register", json.dumps(body).encode())
+            await eventually(lambda: "web" in told(file)[-1])
+            assert watches.stats()["errors"] == 0
+        assert stats(leader)["served"] <= 4  # the leader waits instead of being asked every second
 
 
 async def test_what_only_a_leader_knows_is_asked_again_later_where_there_is_none(

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
 
 from agent.decode import Body
 from agent.forward.messages import Answer
 from agent.watches import watcher
 from agent.watches.plan import watch_definition
-from agent.watches.watcher import Watches
+from agent.watches.progress import Progress
+from agent.watches.watcher import LARGE, Watches
+from tests.helpers_agent import eventually
 from tests.virtual_time import in_virtual_time
 
 if TYPE_CHECKING:
-    import pytest
-
     from agent.watches.plan import ScriptHandler
     from agent.watches.progress import News
 
-NODES = watch_definition(Body({"type": "nodes", "token": "t", "args": ["x"]}))
+NODES = watch_definition(Body({"type": "nodes", "token": "t", "args": ["/nonexistent/x"]}))
 
 
 class Endpoints:
@@ -98,6 +101,31 @@ def test_errors_are_waited_out_longer_and_longer_and_then_forgotten(
     assert [at for at, _, _ in endpoints.asked] == [0, 6, 27, 73, 84, 90]
     assert [index for _, index, _ in endpoints.asked] == [None, None, None, None, "7", None]
     assert stats["errors"] == 4
+
+
+@pytest.mark.parametrize("index", ["x", "-1", "1" * 21, "\u0661", ""])
+def test_an_index_that_is_no_number_is_an_error(
+    index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Answer(200, b"[]", {"X-Consul-Index": index})
+    told, stats = run(Endpoints(answer, ok(7, [1])), monkeypatch)
+    assert (told, stats["errors"]) == ([[1]], 1)
+
+
+async def test_a_large_answer_is_read_away_from_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[bool] = []
+    read = Progress.answered
+
+    def answered(progress: Progress, index: int, body: bytes, elapsed: float) -> News | None:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return read(progress, index, body, elapsed)
+
+    monkeypatch.setattr(Progress, "answered", answered)
+    watches = Watches(Endpoints(ok(7, ["x" * LARGE])).ask)
+    watches.follow([NODES])
+    await eventually(lambda: watches.stats()["handlers_failed"] == 1)  # there is no such program
+    await watches.close()
+    assert readers == [False]
 
 
 def test_a_watch_that_is_closed_ends_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

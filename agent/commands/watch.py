@@ -21,6 +21,7 @@ from gossip.errors import GossipError
 TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any, Self
 
     from agent.client import Client
     from agent.commands.base import Context
@@ -44,9 +45,9 @@ def run(context: Context) -> int:
             return 0
         args = _command_line(context)
         context.following = True
-        with _ended_by_sigterm():
+        with _Ending() as ending:
             for news in changes:
-                _handle(args, news)
+                _handle(args, news, ending)
     return 0
 
 
@@ -103,18 +104,20 @@ def _command_line(context: Context) -> Sequence[str]:
     return [os.environ.get("SHELL") or "/bin/sh", "-c", " ".join(context.args)]
 
 
-def _handle(args: Sequence[str], news: News) -> None:
+def _handle(args: Sequence[str], news: News, ending: _Ending) -> None:
     """Run the handler, whose output is ours.
 
     Raises:
         CommandError: it failed.
     """
     environment = os.environ | {"CONSUL_INDEX": str(news.index)}
+    ending.held = True  # interrupted while it starts, it would be running and unknown to us
     try:
         process = subprocess.Popen(args, stdin=subprocess.PIPE, env=environment)
     except (OSError, ValueError) as error:
         raise CommandError(f"Error starting handler: {error}") from None
     try:
+        ending.release()
         process.communicate(news.text.encode())
     finally:
         _end(process)
@@ -133,20 +136,46 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it did not read all of it
+            process.stdin.close()
 
 
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what an interrupt does, so that no handler is left behind."""
+class _Ending:
+    """Lets SIGTERM do what an interrupt does, so that no handler is left behind, and lets both wait.
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+    Attributes:
+        held: they wait, until `release`.
+    """
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __init__(self) -> None:
+        self.held = False
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def release(self) -> None:
+        """Raise what waited, and whatever comes from now on.
+
+        Raises:
+            KeyboardInterrupt: there was a signal.
+        """
+        self.held = False
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self._asked = True
+        if not self.held:
+            raise KeyboardInterrupt
 
 
 COMMAND = Command(

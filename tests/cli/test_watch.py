@@ -215,6 +215,24 @@ def test_the_end_of_the_watch_ends_its_handler(
         os.kill(handler, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_handler_starts_waits_until_it_can_be_ended(
+    fake: FakeAgent, gossip: Any, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("agent.commands.watch.subprocess.Popen", Popen)
+    assert gossip("watch", "-type=event", "exec sleep 1000").code == 0
+    assert [process.returncode for process in started] == [-signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 # Processes
 
 

@@ -147,7 +147,8 @@ class Seeds:
         if alone:
             self._log.warning("no other member is alive, trying seeds=%s", ",".join(seeds))
         try:
-            count = await self._cluster.join(seeds)
+            # We belong to the pool already: what was fired on their side while we were apart is news.
+            count = await self._cluster.join(seeds, ignore_old_events=False)
         except JoinError as error:
             level = logging.WARNING if alone else logging.DEBUG
             self._log.log(level, "seeds do not answer error=%s", Value(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError, LimitError
@@ -84,7 +85,7 @@ class Faults:
         for step in self.plan.steps:
             self.world.at(self.world.now + step.at, self.do, step)
 
-    def stay_joined(self, host: Host) -> None:
+    def stay_joined(self, host: Host, *, again: bool = False) -> None:
         """Try seeds that are missing from the host's pool, for as long as it runs.
 
         As an agent with ``retry_join`` does (agent/seeds.py): often while alone, else rarely. The seeds
@@ -99,9 +100,13 @@ class Faults:
             if seed is not host and (record is None or record.status is not Status.ALIVE):
                 missing.append(seed.address)
         if missing:
-            self.world.give(host, lambda: host.node.join(missing, self.world.time_of(host)))
+            self.world.give(
+                host,
+                lambda: host.node.join(missing, self.world.time_of(host), ignore_old=not again),
+            )
         pause = JOIN_RETRY if table.alive <= 1 else SEED_CHECK
-        self.world.at(self.world.now + pause, self.stay_joined, host)
+        again = again or table.alive > 1
+        self.world.at(self.world.now + pause, partial(self.stay_joined, again=again), host)
 
     def do(self, step: Step) -> None:
         """Carry out one step now."""

@@ -30,14 +30,23 @@ class Upkeep:
         self._node = node
         self._rng = rng
         self._book(now, node.config.reap_interval, self._reap)
-        self._book(now, node.config.reconnect_interval, self._reconnect)
+        # Nodes that were started together would all wait together for the next attempt.
+        interval = node.config.reconnect_interval
+        self._book(now, interval, self._reconnect, first=interval * rng.random())
 
-    def _book(self, now: float, interval: float, task: Callable[[float], None]) -> None:
+    def _book(
+        self,
+        now: float,
+        interval: float,
+        task: Callable[[float], None],
+        *,
+        first: float | None = None,
+    ) -> None:
         def run(now: float) -> None:
             self._book(now, interval, task)
             task(now)
 
-        self._node.membership.timers.call_at(now + interval, run)
+        self._node.membership.timers.call_at(now + (interval if first is None else first), run)
 
     def _reap(self, now: float) -> None:
         node = self._node

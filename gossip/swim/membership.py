@@ -22,6 +22,7 @@ from gossip.swim.members import MemberTable, NodeInfo, Record, Status, supersede
 from gossip.swim.outbox import Outbox
 from gossip.swim.probe import Prober
 from gossip.swim.push_pull import StateExchange
+from gossip.swim.reminders import Reminders
 from gossip.swim.suspicion import Suspicions
 from gossip.swim.timers import Timers
 from gossip.wire.messages import (
@@ -104,6 +105,7 @@ class Membership(Outbox):
             config, self.timers, warn=self._warn, declare_dead=self._declare_dead
         )
         self.state_exchange = StateExchange(self)
+        self._reminders = Reminders(self)
         self._inbound = 0
         self.own = Record(info, 0.0)  # replaced by the table's at the start
 
@@ -349,6 +351,8 @@ class Membership(Outbox):
             self._say_farewell(dead, now)
         else:
             self._tell(dead.node, dead.encode(), source, now)
+            if status is Status.DEAD:
+                self._reminders.add(record, now)
         self.delegate.notify_leave(record, now)
 
     # The parts of the state machine

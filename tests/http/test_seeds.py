@@ -115,14 +115,16 @@ class Pool:
     def __init__(self, *alive: str) -> None:
         self.alive = ["10.0.0.1", *alive]
         self.tried: list[list[str]] = []
+        self.ignored_old: list[bool] = []
         self.config = self
         self.name = "10.0.0.1"
 
     def members(self) -> list[Member]:
         return [Member(ip, ip, 8301, {}, MemberStatus.ALIVE, 1, 5, 2, 2, 5, 4) for ip in self.alive]
 
-    async def join(self, addresses: Sequence[str]) -> int:
+    async def join(self, addresses: Sequence[str], *, ignore_old_events: bool = True) -> int:
         self.tried.append(list(addresses))
+        self.ignored_old.append(ignore_old_events)
         raise JoinError("nobody")
 
     async def members_changed(self, version: int) -> int:
@@ -151,6 +153,18 @@ async def test_r16_missing_seeds_are_tried_again_and_again_in_company(
     task.cancel()
     assert pool.tried[0] == ["10.0.0.9"]
     assert not keeper.isolated
+
+
+async def test_seeds_that_are_found_again_bring_the_events_of_the_time_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seeds, "CHECK_INTERVAL", 0.02)
+    pool = Pool("10.0.0.2")
+    keeper = keeper_of(pool, "10.0.0.9")
+    task = asyncio.ensure_future(keeper.stay_joined())
+    await eventually(lambda: bool(pool.ignored_old))
+    task.cancel()
+    assert not pool.ignored_old[0]
 
 
 async def test_r17_attempts_in_isolation_grow_rarer(monkeypatch: pytest.MonkeyPatch) -> None:

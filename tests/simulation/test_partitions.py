@@ -43,7 +43,7 @@ async def test_r16_g13_a_short_partition_is_forgotten_soon(
     await asyncio.sleep(20)
     await gossip_cluster.heal()
 
-    await gossip_cluster.settled(within=35)
+    await gossip_cluster.settled(within=10)
 
 
 @pytest.mark.parametrize("minority", [1, 3, 5])

@@ -123,13 +123,17 @@ class LocalFiles:
     ) -> None:
         path = Path(self._data_dir or "", folder.value)
         try:
-            files = sorted(islice(path.iterdir(), MAX_FILES))
+            files = sorted(islice(path.iterdir(), MAX_FILES + 1))
         except FileNotFoundError:
             return
         except OSError as error:
             log.warning("folder not read path=%s error=%s", Value(path), Value(error.strerror))
             return
-        for file in files:
+        if len(files) > MAX_FILES:
+            log.warning(
+                "folder has more files than are read path=%s limit=%d", Value(path), MAX_FILES
+            )
+        for file in files[:MAX_FILES]:
             if file.name.startswith(".") or file.is_dir():
                 continue  # left by a crash in the middle of a write; or the folder inside this one
             try:

@@ -78,12 +78,13 @@ class LocalState:
         checks: likewise.
         changes: what the catalog has not been told.
         reaped: services that were deregistered because they were critical for too long.
+        refused: registrations that would have been one too many.
     """
 
     def __init__(self, config: AgentConfig, data_dir: Path | None) -> None:
         self.services: dict[str, LocalService] = {}
         self.changes = Changes()
-        self.reaped = 0
+        self.reaped = self.refused = 0
         self._config = config
         self._runners = Runners()
         self.checks = Checks(config.node_name, self.changes, self._runners)
@@ -94,25 +95,23 @@ class LocalState:
     # Life
 
     async def start(self) -> None:
-        """Take what the configuration defines, then what clients had registered."""
+        """Take what the configuration defines and what clients had registered, services first."""
         stored = await self._files.load()
-        self._follow(self._config, stored.states)
-        gone: list[Key] = []
+        gone = self._follow_services(self._config)
         for service_id, service in stored.services.items():
-            if service_id in self.services:
-                gone.append((Folder.SERVICES, service_id))
-            else:
+            if service_id not in self.services:
                 self._add_service(service, Source.CLIENT)
+        gone |= self._follow_checks(self._config, stored.states)
         for check_id, check in stored.checks.items():
-            defined = self.checks.get(check_id) is not None
-            if not defined and (problem := self._unusable(check)):
+            if self.checks.get(check_id) is not None:
+                continue
+            if problem := self._unusable(check):
                 log.warning("check not restored id=%s error=%s", Value(check_id), Value(problem))
-            if defined or problem:
-                gone.append((Folder.CHECKS, check_id))
+                gone[Folder.CHECKS, check_id] = None
             else:
                 self._add_check(check, Source.CLIENT, stored.states.get(check_id))
-        gone += [(Folder.STATES, key) for key in stored.states if self.checks.get(key) is None]
-        self._files.save_soon(dict.fromkeys(gone))
+        gone |= {(Folder.STATES, key): None for key in stored.states if not self.checks.get(key)}
+        self._files.save_soon(gone)
         self._tasks.spawn(self._reap())
 
     async def stop(self) -> None:
@@ -125,40 +124,48 @@ class LocalState:
     def follow(self, config: AgentConfig) -> None:
         """Take over what another configuration defines; see `agent.reload`."""
         self._config = config
-        self._follow(config, {})
+        gone = self._follow_services(config) | self._follow_checks(config, {})
         for check in self.checks:
             if check.source is Source.CLIENT and (problem := self._unusable(check.definition)):
                 log.warning("check removed id=%s error=%s", Value(check.entry.check_id), problem)
-                self._files.save_soon(self._remove_check(check.entry.check_id))
+                gone |= self._remove_check(check.entry.check_id)
+        self._files.save_soon(gone)
 
-    def _follow(self, config: AgentConfig, states: Mapping[str, State]) -> None:
-        services = {one.service.id: one for one in config.services}
-        defined = {check.id: check for one in services.values() for check in one.checks}
-        defined |= {check.id: check for check in config.checks}
+    def _follow_services(self, config: AgentConfig) -> dict[Key, None]:
+        """Have the services of the configuration, and no others that it had; gives the files to remove."""
+        wanted = {one.service.id: one for one in config.services}
         gone: dict[Key, None] = {}
         for service_id, service in list(self.services.items()):
-            if service.source is Source.CONFIG and service_id not in services:
+            if service.source is Source.CONFIG and service_id not in wanted:
                 gone |= self._remove_service(service_id)
-        for check in self.checks:
-            if check.source is Source.CONFIG and check.entry.check_id not in defined:
-                gone |= self._remove_check(check.entry.check_id)
-        for service_id, definition in services.items():
+        for service_id, definition in wanted.items():
             old = self.services.get(service_id)
             if old is None or (old.source, old.definition) != (Source.CONFIG, definition):
                 self._add_service(definition, Source.CONFIG)
                 gone[Folder.SERVICES, service_id] = None
-        for check_id, wanted in defined.items():
-            had = self.checks.get(check_id)
-            if wanted.service_id and wanted.service_id not in self.services:
+        return gone
+
+    def _follow_checks(self, config: AgentConfig, states: Mapping[str, State]) -> dict[Key, None]:
+        """The same for its checks, and those of its services."""
+        of_services = {one.service.id: one.checks for one in config.services}  # the last one counts
+        wanted = {check.id: check for checks in of_services.values() for check in checks}
+        wanted |= {check.id: check for check in config.checks}
+        gone: dict[Key, None] = {}
+        for check in self.checks:
+            if check.source is Source.CONFIG and check.entry.check_id not in wanted:
+                gone |= self._remove_check(check.entry.check_id)
+        for check_id, definition in wanted.items():
+            old = self.checks.get(check_id)
+            if definition.service_id and definition.service_id not in self.services:
                 log.warning(
                     "check of an unknown service not added id=%s service=%s",
                     Value(check_id),
-                    Value(wanted.service_id),
+                    Value(definition.service_id),
                 )
-            elif had is None or (had.source, had.definition) != (Source.CONFIG, wanted):
-                self._add_check(wanted, Source.CONFIG, states.get(check_id))
+            elif old is None or (old.source, old.definition) != (Source.CONFIG, definition):
+                self._add_check(definition, Source.CONFIG, states.get(check_id))
                 gone[Folder.CHECKS, check_id] = None
-        self._files.save_soon(gone)
+        return gone
 
     def counts(self) -> dict[str, str]:
         """How many there are, under Consul's names."""
@@ -178,6 +185,7 @@ class LocalState:
             "pending_changes": len(self.changes),
             "dropped_changes": self.changes.dropped,
             "reaped": self.reaped,
+            "refused": self.refused,
         }
 
     # Services
@@ -291,9 +299,11 @@ class LocalState:
     def _check_room(self, service_id: str | None, checks: Iterable[CheckDefinition]) -> None:
         more = service_id is not None and service_id not in self.services
         if more and len(self.services) >= MAX_SERVICES:
+            self.refused += 1
             raise LimitError(f"this agent has {MAX_SERVICES} services, which is the limit")
         new = sum(self.checks.get(check.id) is None for check in checks)
         if new and len(self.checks) + new > MAX_CHECKS:
+            self.refused += 1
             raise LimitError(f"this agent may have {MAX_CHECKS} checks, and this would be more")
 
     def _check_usable(self, check: CheckDefinition) -> None:

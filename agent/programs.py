@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["run_program"]
 
 T = TypeVar("T")
+KILL_WAIT = 5.0
+"""Seconds that a killed program is waited for: one that the kernel holds, on a dead disk, ends later."""
 
 
 async def run_program(
@@ -98,7 +100,8 @@ async def _end(process: asyncio.subprocess.Process, reader: _Reader) -> None:
 async def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    await asyncio.shield(process.wait())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), KILL_WAIT)
 
 
 async def _uncut(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[None]]) -> T:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.check_runners.http import HttpClient
 from agent.check_runners.names import Names
-from agent.check_runners.periodic import Periodic
+from agent.check_runners.periodic import Periodic, Result
 from agent.check_runners.script import run_script
 from agent.check_runners.tcp import connect
 from agent.check_runners.ttl import TtlClock
+from agent.logs import Value
+from agent.store.entries import Status
 from gossip.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from agent.check_runners.periodic import Probe, Result
+    from agent.check_runners.periodic import Probe
     from agent.definitions import CheckDefinition
 
 __all__ = ["Runner", "Runners"]
@@ -91,13 +93,20 @@ class Runners:
             self.stats["waited"] += places.locked()
             async with places:
                 self.stats["runs"] += 1
-                return await self._run(check, timeout)
+                return await self._run_safely(check, timeout)
 
         return probe
 
-    def _run(self, check: CheckDefinition, timeout: float) -> Awaitable[Result]:
+    async def _run_safely(self, check: CheckDefinition, within: float) -> Result:
+        try:
+            return await self._run(check, within)
+        except Exception:  # a mistake of ours must not leave the check as it was for ever
+            log.exception("check not made id=%s", Value(check.id))
+            return Result(Status.CRITICAL, "internal error, told in the log of the agent")
+
+    def _run(self, check: CheckDefinition, within: float) -> Awaitable[Result]:
         if check.kind == "script":
-            return run_script(check.args, timeout, self.stats)
+            return run_script(check.args, within, self.stats)
         if check.kind == "tcp":
-            return connect(check.tcp, timeout, self._names)
-        return self._http.ask(check, timeout)
+            return connect(check.tcp, within, self._names)
+        return self._http.ask(check, within)

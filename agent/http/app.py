@@ -22,6 +22,7 @@ from agent.http import checks as check_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import health as health_routes
+from agent.http import local_health as local_health_routes
 from agent.http import operator as operator_routes
 from agent.http import queries as query_routes
 from agent.http import services as service_routes
@@ -58,6 +59,7 @@ ROUTES = (
     *agent_routes.routes(),
     *check_routes.routes(),
     *service_routes.routes(),
+    *local_health_routes.routes(),
     *event_routes.routes(),
     *catalog_routes.routes(),
     *health_routes.routes(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, check_definition, status_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.definitions import CheckDefinition
     from agent.store.entries import CheckEntry
 
-__all__ = ["check_json", "check_scripts", "parse_enable", "reason_of", "routes"]
+__all__ = ["check_scripts", "check_shown", "parse_enable", "reason_of", "routes"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration or of an update, whose output is cut in any case."""
@@ -46,7 +46,7 @@ async def checks(call: Call) -> Reply:
     """Show the checks by ID; how they are made is not shown, as it may hold secrets."""
     refuse_filter(call.parameters)
     entries = [check.entry for check in call.agent.local.checks]
-    return Reply(Rows(entries, check_json, _by_id, key=attrgetter("check_id")))
+    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("check_id")))
 
 
 async def register(call: Call) -> Reply:
@@ -132,22 +132,24 @@ def _by_id(checks: Sequence[CheckEntry]) -> Sequence[CheckEntry]:
     return sorted(checks, key=attrgetter("check_id"))
 
 
-def check_json(check: CheckEntry) -> str:
+def check_shown(check: CheckEntry) -> dict[str, Any]:
     """A check as Consul 1.8 shows it to the agent's clients."""
-    return json_text(
-        {
-            "Node": check.node,
-            "CheckID": check.check_id,
-            "Name": check.name,
-            "Status": check.status,
-            "Notes": check.notes,
-            "Output": check.output,
-            "ServiceID": check.service_id,
-            "ServiceName": check.service_name,
-            "ServiceTags": list(check.service_tags),
-            "Type": check.type,
-            "Definition": {},
-            "CreateIndex": 0,
-            "ModifyIndex": 0,
-        }
-    )
+    return {
+        "Node": check.node,
+        "CheckID": check.check_id,
+        "Name": check.name,
+        "Status": check.status,
+        "Notes": check.notes,
+        "Output": check.output,
+        "ServiceID": check.service_id,
+        "ServiceName": check.service_name,
+        "ServiceTags": list(check.service_tags),
+        "Type": check.type,
+        "Definition": {},
+        "CreateIndex": 0,
+        "ModifyIndex": 0,
+    }
+
+
+def _to_json(check: CheckEntry) -> str:
+    return json_text(check_shown(check))

@@ -90,13 +90,14 @@ class Endpoints:
         if reply.lines is not None:
             return Answer(200, lines=reply.lines)
         if reply.data is NOTHING:
-            return Answer(200, reply.text.encode(), reply.headers)
+            return Answer(reply.status, reply.text.encode("utf-8", "replace"), reply.headers)
         return await self._render(route, call, reply)
 
     async def _render(self, route: Route, call: Call, reply: Reply) -> Answer:
         pretty = self._agent.config.dev or call.has("pretty")
         headers = {"Content-Type": "application/json"} | reply.headers
-        return Answer(200, await self.renderer.render(route, reply, pretty=pretty), headers)
+        body = await self.renderer.render(route, reply, pretty=pretty)
+        return Answer(reply.status, body, headers)
 
     async def _datacenter(self, route: Route, call: Call) -> str:
         """The datacenter that a request is for."""

@@ -144,6 +144,7 @@ class Reply:
         lines: text that is sent piece by piece until there is no more or the client goes.
         version: when it is not None, the answers of this endpoint with an equal version have equal
             data, and the JSON is made once for all clients that wait for it.
+        status: of the answer, where it says more than that there is one.
     """
 
     data: Any = NOTHING
@@ -151,6 +152,7 @@ class Reply:
     text: str = ""
     version: Hashable = None
     lines: AsyncGenerator[str] | None = None
+    status: int = 200
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import DefinitionError, service_definition
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.store.entries import ServiceEntry
 
-__all__ = ["routes"]
+__all__ = ["routes", "service_shown"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration; a service with all it may have takes a few kilobytes."""
@@ -40,7 +40,7 @@ async def services(call: Call) -> Reply:
     """Show the services by ID."""
     refuse_filter(call.parameters)
     entries = [service.entry for service in call.agent.local.services.values()]
-    return Reply(Rows(entries, service_json, _by_id, key=attrgetter("id")))
+    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("id")))
 
 
 async def register(call: Call) -> Reply:
@@ -92,23 +92,25 @@ def _by_id(services: Sequence[ServiceEntry]) -> Sequence[ServiceEntry]:
     return sorted(services, key=attrgetter("id"))
 
 
-def service_json(service: ServiceEntry) -> str:
+def service_shown(service: ServiceEntry) -> dict[str, Any]:
     """A service as Consul 1.8 shows it to the agent's clients."""
     passing, warning = service.weights
     tagged = {
         name: {"Address": address, "Port": port}
         for name, (address, port) in service.tagged_addresses.items()
     }
-    return json_text(
-        {
-            "ID": service.id,
-            "Service": service.service,
-            "Tags": list(service.tags),
-            "Meta": dict(service.meta),
-            "Port": service.port,
-            "Address": service.address,
-            **({"TaggedAddresses": tagged} if tagged else {}),
-            "Weights": {"Passing": passing, "Warning": warning},
-            "EnableTagOverride": service.enable_tag_override,
-        }
-    )
+    return {
+        "ID": service.id,
+        "Service": service.service,
+        "Tags": list(service.tags),
+        "Meta": dict(service.meta),
+        "Port": service.port,
+        "Address": service.address,
+        **({"TaggedAddresses": tagged} if tagged else {}),
+        "Weights": {"Passing": passing, "Warning": warning},
+        "EnableTagOverride": service.enable_tag_override,
+    }
+
+
+def _to_json(service: ServiceEntry) -> str:
+    return json_text(service_shown(service))

@@ -278,6 +278,50 @@ async def test_maintenance_of_node_and_service(one: TestAgent) -> None:
     assert await checks(one) == {}
 
 
+# Fitness by status codes
+
+
+async def fitness(agent: TestAgent, path: str) -> tuple[int, str, str]:
+    answer = await agent.get(f"/v1/agent/health/service/{path}")
+    return answer.status, answer.headers["x-consul-reason"], answer.text
+
+
+async def test_the_worst_check_of_a_service_and_of_its_node_decides(one: TestAgent) -> None:
+    await put(one, "service/register", {"Name": "web", "ID": "w1", "Check": TTL})
+    await put(one, "service/register", {"Name": "web", "ID": "w2"})
+    await put(one, "check/register", {"Name": "node", "Status": "passing"} | TTL)
+    for verb, word, code in (
+        ("pass", "passing", 200),
+        ("warn", "warning", 429),
+        ("fail", "critical", 503),
+    ):
+        await put(one, f"check/{verb}/service:w1")
+        for path in ("id/w1", "name/web"):
+            assert await fitness(one, f"{path}?format=text") == (code, word, word)
+        shown = (await one.get("/v1/agent/health/service/id/w1")).json
+        assert shown["AggregatedStatus"] == word
+        assert shown["Service"]["ID"] == "w1"
+        assert [check["CheckID"] for check in shown["Checks"]] == ["service:w1", "node"]
+        assert await fitness(one, "id/w2?format=text") == (200, "passing", "passing")
+    rows = (await one.get("/v1/agent/health/service/name/web")).json
+    assert [(row["Service"]["ID"], row["AggregatedStatus"]) for row in rows] == [
+        ("w1", "critical"),
+        ("w2", "passing"),
+    ]
+    await put(one, "maintenance?enable=true")
+    assert (await fitness(one, "id/w2"))[:2] == (503, "maintenance")
+
+
+async def test_an_unknown_service_is_not_fit(one: TestAgent) -> None:
+    nothing = '{"AggregatedStatus":"critical","Service":null,"Checks":null}'
+    assert await fitness(one, "id/n%C3%A4") == (404, "ServiceId n? not found", nothing)
+    assert await fitness(one, "name/nope") == (404, "ServiceName nope Not Found", "[]")
+    assert (await fitness(one, "name/nope?format=text"))[2] == "ServiceName nope Not Found"
+    for path, text in (("id/", "Missing serviceID"), ("name/", "Missing service Name")):
+        answer = await one.get(f"/v1/agent/health/service/{path}")
+        assert (answer.status, answer.text) == (500, f"Bad request: {text}")
+
+
 # Scripts
 
 

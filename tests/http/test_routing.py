@@ -139,6 +139,8 @@ METHODS = {
     "/v1/agent/check/update/": "PUT,POST",
     "/v1/agent/maintenance": "PUT",
     "/v1/agent/services": "GET,HEAD",
+    "/v1/agent/health/service/id/": "GET,HEAD",
+    "/v1/agent/health/service/name/": "GET,HEAD",
     "/v1/agent/service/register": "PUT,POST",
     "/v1/agent/service/deregister/": "PUT,GET,POST",
     "/v1/agent/service/maintenance/": "PUT",

@@ -114,6 +114,15 @@ async def both(
     return theirs, mine
 
 
+def fitness(answer: Response) -> Any:
+    """What the status of the answer says, and what the body says about it."""
+    told = answer.status, answer.headers.get("X-Consul-Reason")
+    if answer.status == 500:
+        return *told, answer.body
+    rows = answer.json() if isinstance(answer.json(), list) else [answer.json()]
+    return *told, [(one["AggregatedStatus"], one["Service"]) for one in rows]
+
+
 def keys_in_order(value: Any) -> Any:
     if isinstance(value, dict):
         return [(key, keys_in_order(one)) for key, one in value.items()]
@@ -135,6 +144,10 @@ async def test_the_same_registrations_give_the_same_answers_and_the_same_state(
                 assert mine.json() == theirs.json(), (target, body)
                 assert keys_in_order(mine.json()) == keys_in_order(theirs.json()), (target, body)
                 assert mine.headers["Content-Type"] == theirs.headers["Content-Type"]
+            for path in ("id/web1", "id/api", "name/web", "name/nope", "id/", "name/"):
+                read = f"/v1/agent/health/service/{path}"
+                theirs, mine = await both(consul, ours, "GET", read)
+                assert fitness(mine) == fitness(theirs), (target, read)
 
 
 async def test_checks_that_are_made_say_the_same(start_consul: Any) -> None:

@@ -156,6 +156,35 @@ def test_response_headers_of_several_files_are_merged(tmp_path: Path) -> None:
     assert config.http_config.response_headers == {"A": "3", "B": "2", "C": "4"}
 
 
+def test_services_and_checks_of_several_files_are_all_there(tmp_path: Path) -> None:
+    more = write(
+        tmp_path / "b.json",
+        {
+            "services": [{"name": "db", "id": "db1", "port": 5432}],
+            "check": {"id": "mem", "name": "memory", "args": ["free"], "interval": "10s"},
+            "checks": [
+                {"name": "up", "tcp": "127.0.0.1:1", "interval": "10s", "service_id": "db1"}
+            ],
+            "enable_local_script_checks": True,
+        },
+    )
+    content = {"service": {"name": "web", "tags": ["a"], "checks": [{"ttl": "1s"}], "token": "t0k"}}
+    config = load(tmp_path, content, f"-config-file={more}")
+    assert [one.service.id for one in config.services] == ["web", "db1"]
+    assert config.services[0].checks[0].id == "service:web"
+    assert [(check.id, check.kind) for check in config.checks] == [("mem", "script"), ("up", "tcp")]
+    assert "t0k" in config.secrets
+    assert "t0k" not in repr(config)
+    assert not any("twice" in warning for warning in config.warnings())
+
+
+def test_what_is_defined_twice_is_warned_about(tmp_path: Path) -> None:
+    content = {"services": [{"name": "web"}, {"name": "web", "port": 1}]}
+    assert "services are defined twice, the last definition counts: web" in (
+        load(tmp_path, content).warnings()
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [

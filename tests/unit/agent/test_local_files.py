@@ -131,6 +131,17 @@ async def test_a_log_line_about_a_file_does_not_quote_it(
     assert "Port is not a whole number" in caplog.text
 
 
+async def test_more_files_than_are_read_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await LocalFiles(tmp_path).save(
+        {(Folder.SERVICES, name): {"Name": name} for name in ("a", "b", "c")}
+    )
+    monkeypatch.setattr(local_files, "MAX_FILES", 2)
+    assert len((await LocalFiles(tmp_path).load()).services) == 2
+    assert "more files than are read" in caplog.text
+
+
 async def test_what_a_crash_left_of_a_write_is_not_read(tmp_path: Path) -> None:
     await LocalFiles(tmp_path).save(ALL)
     (tmp_path / "services" / ".half.123").write_bytes(b"{")

@@ -152,6 +152,7 @@ async def test_there_is_room_for_so_many_services_and_checks_and_no_more(
         with pytest.raises(LimitError, match="may have 2 checks"):
             await state.register_check(check("disk"))
         await state.register_check(check())
+        assert state.stats()["refused"] == 3
 
 
 async def test_every_change_is_to_be_told_to_the_catalog_once() -> None:
@@ -298,6 +299,18 @@ async def test_a_check_of_a_service_that_nobody_defined_is_named_and_left_out(
         assert ids(s) == (["web"], ["mem"])
     (message,) = caplog.messages
     assert "id=x service=nope" in message
+
+
+async def test_the_configuration_may_check_a_service_that_a_client_registered(
+    tmp_path: Path,
+) -> None:
+    async with started(folder=tmp_path) as state:
+        await state.register_service(service())
+    async with started(config(checks=[check(ServiceID="web")]), tmp_path) as state:
+        assert ids(state) == (["web"], ["mem"])
+        found = state.checks.get("mem")
+        assert found is not None
+        assert found.entry.service_name == "web"
 
 
 # Maintenance

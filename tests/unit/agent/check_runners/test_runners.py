@@ -22,6 +22,28 @@ def taken(found: list[int], number: int, _result: Result) -> None:
     found.append(number)
 
 
+def test_a_mistake_of_ours_is_critical_and_the_check_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> Result:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(module, "connect", broken)
+
+    async def work() -> None:
+        runners = Runners()
+        found: list[Result] = []
+        definition = check_definition(Body({"Name": "x", "TCP": "h:1", "Interval": "1s"}))
+        runners.start(definition, found.append, lambda: None)
+        await asyncio.sleep(5)
+        await runners.close()
+        assert len(found) > 2
+        assert {one.status for one in found} == {Status.CRITICAL}
+        assert "check not made id=x" in caplog.text
+
+    in_virtual_time(work())
+
+
 def test_programs_run_so_many_at_a_time_and_all_get_their_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from agent.reconcile import ALIVE, FAILED, Reconciler, wanted
 from agent.store.entries import CheckEntry, Deregistration, NodeEntry, Registration, ServiceEntry
 from agent.store.store import Store
-from gossip.events import Gap, Member, MemberFailed, MemberLeft, MemberReaped, MemberStatus
+from gossip.events import (
+    Gap,
+    Member,
+    MemberEvent,
+    MemberFailed,
+    MemberLeft,
+    MemberReaped,
+    MemberStatus,
+)
 from tests.helpers_agent import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gossip.events import MemberEvent
 
 NODE_TAGS = {"role": "node", "dc": "dc1"}
 NODE_ID = "aaaaaaaa-0000-0000-0000-000000000001"
@@ -184,8 +191,8 @@ class FakePool:
         assert not coalesce
         self.fired.append((name, payload))
 
-    def subscribe(self, *, kinds: tuple[type, ...]) -> FakePool:
-        assert MemberFailed in kinds
+    def subscribe(self, *, kinds: tuple[type[MemberEvent], ...]) -> FakePool:
+        assert set(kinds) == set(get_args(MemberEvent))
         return self
 
     def close(self) -> None:

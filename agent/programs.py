@@ -142,7 +142,11 @@ async def _input(data: bytes) -> AsyncIterator[IO[bytes] | None]:
     theirs, ours = map(os.fdopen, os.pipe(), ("rb", "wb"), (0, 0))
     with theirs:
         connecting = asyncio.get_running_loop().connect_write_pipe(_Writer, ours)
-        transport, writer = await _uncut(connecting, _abort)
+        try:
+            transport, writer = await _uncut(connecting, _abort)
+        except OSError:
+            ours.close()
+            raise
         transport.write(data)
         transport.close()  # once all is written
         try:
@@ -158,7 +162,11 @@ async def _output(tail: Tail) -> AsyncIterator[tuple[IO[bytes], asyncio.Future[N
     ours, theirs = map(os.fdopen, os.pipe(), ("rb", "wb"), (0, 0))
     with theirs:
         connecting = asyncio.get_running_loop().connect_read_pipe(lambda: _Reader(tail), ours)
-        transport, reader = await _uncut(connecting, _close)
+        try:
+            transport, reader = await _uncut(connecting, _close)
+        except OSError:
+            ours.close()
+            raise
         try:
             yield theirs, reader.ended
         finally:

@@ -17,6 +17,7 @@ from agent.coordinates import datacenter_coordinates
 from agent.errors import BusyError
 from agent.events import EventBuffer, UserEvent, new_event
 from agent.forward.forwarder import Forwarder
+from agent.local_state import LocalState
 from agent.log_stream import LogStream
 from agent.logs import Value
 from agent.merge import lan_problem
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
     from agent.reload import Reloader
     from agent.servers import Server
     from agent.store.store import Store
+    from agent.watches.watcher import Watches
     from gossip.config import Config
+    from gossip.events import Event
     from gossip.serf.coordinates import Coordinate
+    from gossip.subscriptions import Subscription
 
 __all__ = ["Agent", "Description"]
 
@@ -70,6 +74,10 @@ class Description:
     forwarding: dict[str, str]
     catalog: dict[str, str]
     """Empty on all but the leader."""
+    local: dict[str, str]
+    checks: dict[str, str]
+    watches: dict[str, str]
+    """Empty where nobody serves what they ask for."""
     coordinate: Coordinate | None
 
 
@@ -90,11 +98,13 @@ class Agent:
         seeds: of the LAN pool.
         logs: the recent lines of the log, and those to come.
         events: the recent user events.
+        local: the services and checks of this agent.
         store: the catalog of the datacenter, kept by its leader; None on all others.
         servers: who can be asked on behalf of a datacenter.
         forwarder: asks them.
         http_port: of the HTTP interface, which sets it when the system chose one.
         reloader: reads the configuration again; set by whoever read it first.
+        watches: those of the configuration; set by whoever serves what they ask for.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
@@ -113,6 +123,7 @@ class Agent:
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
         self.reloader: Reloader | None = None
+        self.watches: Watches | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -137,6 +148,7 @@ class Agent:
 
             self.store = Store(config.catalog_path)
         self._server_port: int | None = None
+        self.local = LocalState(config, config.local_dir)
         self.servers = Servers(
             self.cluster, self.wan.cluster if self.wan else None, config.datacenter
         )
@@ -146,7 +158,9 @@ class Agent:
             is_server=config.server,
             source="" if ip_address(config.bind_addr).is_unspecified else config.bind_addr,
         )
-        self._user_events = UserEvents(self.cluster, self.events, config.node_name)
+        self._user_events = UserEvents(
+            self.cluster, self.events, config.node_name, self.local.services.values()
+        )
         self._asking = 0
         self._leaving: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
@@ -162,11 +176,13 @@ class Agent:
         """
         if self.store is not None:
             await self.store.start()
+        await self.local.start()
         for pool in self._pools:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self.announce(self.config)
-        self._tasks.spawn(self._follow_events())
+        # From now on, not from when the task has its first turn: nothing that is fired meanwhile is lost.
+        self._tasks.spawn(self._follow_events(self.cluster.subscribe()))
         if self.store is not None:
             self._tasks.spawn(self._reconcile(self.store))
 
@@ -211,6 +227,7 @@ class Agent:
     async def stop(self) -> None:
         """End everything at once; without `leave` before, the others see a failure. Idempotent."""
         await self._tasks.cancel()
+        await self.local.stop()
         await self.forwarder.close()
         for pool in reversed(self._pools):
             await pool.stop()
@@ -389,8 +406,8 @@ class Agent:
             is_isolated=lambda: self.seeds.isolated,
         ).run()
 
-    async def _follow_events(self) -> None:
-        async for event in self.cluster.subscribe():
+    async def _follow_events(self, events: Subscription[Event]) -> None:
+        async for event in events:
             match event:
                 case SerfEvent():
                     self._user_events.receive(event)
@@ -420,5 +437,10 @@ class Agent:
             self.datacenters(),
             {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
+            self.local.counts(),
+            {name: str(count) for name, count in self.local.stats().items()},
+            {name: str(count) for name, count in self.watches.stats().items()}
+            if self.watches
+            else {},
             self.cluster.coordinate,
         )

@@ -35,13 +35,16 @@ COMMANDS = {
     "keygen": "Make a gossip key",
     "keyring": "List, change or rotate the gossip keys of the whole cluster",
     "leave": "Make the agent leave its cluster and stop",
+    "maint": "Take the node or a service out of service, or bring it back",
     "members": "List the members of the cluster, or follow their changes",
     "monitor": "Follow the log of the agent",
     "query": "Ask the members with a Serf query",
     "reachability": "Test whether every live member answers",
     "reload": "Make the agent read its configuration again",
     "rtt": "Estimate the round trip time between two nodes",
+    "services": "Register services with the agent, or deregister them",
     "version": "Show the version",
+    "watch": "Run a program whenever something changes",
 }
 
 _HELP = frozenset({"-h", "-help", "--help", "--h", "help"})
@@ -89,7 +92,7 @@ def _run(args: list[str]) -> int:
 def _run_command(name: str, argv: list[str]) -> int:
     module = load(f"agent.commands.{name.replace('-', '_')}")
     command: Command = module.COMMAND
-    flags = parse_flags(command.flags, argv)
+    flags = parse_flags(command.flags, argv, flags_first=command.flags_first)
     if flags.on("help"):
         sys.stdout.write(command.help())
         return 0

@@ -26,6 +26,9 @@ from gossip.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agent.definitions import CheckDefinition, ServiceDefinition
+    from agent.watches.plan import Plan
+
 __all__ = [
     "Addresses",
     "AgentConfig",
@@ -221,6 +224,17 @@ class AgentConfig:
     """Token that stands in for requests without one."""
     strict_http_methods: bool = False
     """Refuse the state-changing GETs of Consul's first API."""
+    services: tuple[ServiceDefinition, ...] = ()
+    """Services of this node."""
+    checks: tuple[CheckDefinition, ...] = ()
+    """Checks of this node, or of its services."""
+    watches: tuple[Plan, ...] = ()
+    """What this agent watches, and what handles the news."""
+    enable_script_checks: bool = False
+    """Run programs as checks, also those that clients on this machine register: whoever may do that may
+    run anything here."""
+    enable_local_script_checks: bool = False
+    """Run programs as checks that the configuration defines."""
     domain: str = "consul."
     """Reported only; no DNS is served."""
     protocol: int = PROTOCOL
@@ -264,6 +278,11 @@ class AgentConfig:
         return Path(self.data_dir) / "catalog.db"
 
     @property
+    def local_dir(self) -> Path | None:
+        """Where services and checks of clients are kept; None keeps them in memory."""
+        return None if self.dev or not self.data_dir else Path(self.data_dir)
+
+    @property
     def rpc_bind(self) -> tuple[str, int] | Path | None:
         """Where Serf's RPC listens: IP address and port, the path of a socket, or None for nowhere."""
         return decode_rpc_addr(self.rpc_addr) if self.rpc_addr else None
@@ -271,7 +290,10 @@ class AgentConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that appear nowhere outside, empty ones included."""
-        return (self.encrypt, self.acl_token, self.rpc_auth)
+        checks = [*self.checks, *(check for one in self.services for check in one.checks)]
+        tokens = [*(one.token for one in self.services), *(check.token for check in checks)]
+        tokens += [plan.token for plan in self.watches]
+        return (self.encrypt, self.acl_token, self.rpc_auth, *tokens)
 
     @property
     def gossip_keys(self) -> tuple[bytes, ...]:

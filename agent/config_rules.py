@@ -11,13 +11,16 @@ import binascii
 import ipaddress
 import re
 import uuid
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.addresses import UNIX, bind_problem, decode_rpc_addr, ip_problem
+from agent.definitions import MAX_CHECKS, MAX_SERVICES
 from agent.durations import format_duration
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
+from agent.watches.plan import MAX_WATCHES
 from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
 from gossip.serf.tags import encode_own_tags
@@ -32,6 +35,10 @@ __all__ = ["decode_key", "find_problems", "find_warnings"]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 MIN_RECONNECT_TIMEOUT = 8 * 3600.0  # Consul's floor: a maintenance window must not erase members
+SCRIPTS_OFF = (
+    "Scripts are disabled on this agent; to enable, configure"
+    " 'enable_script_checks' or 'enable_local_script_checks' to true"
+)
 MISSING_DATA_DIR = ("data_dir", "is required unless -dev is given")
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 RESERVED_TAGS = frozenset(
@@ -260,6 +267,28 @@ def _http_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
         )
 
 
+def _definition_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
+    checks = [*config.checks, *(check for one in config.services for check in one.checks)]
+    for key, count, limit in (
+        ("services", len(config.services), MAX_SERVICES),
+        ("checks", len(checks), MAX_CHECKS),
+        ("watches", len(config.watches), MAX_WATCHES),
+    ):
+        if count > limit:
+            yield key, f"there are {count}, which exceeds the limit of {limit}"
+    if config.enable_script_checks or config.enable_local_script_checks:
+        return
+    for key, found in (
+        ("checks", config.checks),
+        ("services", [check for one in config.services for check in one.checks]),
+    ):
+        if any(check.kind == "script" for check in found):
+            yield (
+                key,
+                SCRIPTS_OFF,
+            )
+
+
 def _rpc_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     if not config.rpc_addr:
         return
@@ -313,8 +342,18 @@ def find_warnings(config: AgentConfig, encrypted: bool) -> Iterator[str]:  # noq
             yield f"ports.{name} is set, and this agent does not serve it"
     if config.rpc_addr and _is_exposed(decode_rpc_addr(config.rpc_addr)):
         yield "rpc_addr is not on loopback: rpc_auth and all else travels there in plain text"
+    yield from _definition_warnings(config)
     if config.server and not config.dev:
         yield "this agent announces a server and has no Raft: do not put it among Consul servers"
+
+
+def _definition_warnings(config: AgentConfig) -> Iterator[str]:
+    for what, ids in (
+        ("services", [one.service.id for one in config.services]),
+        ("checks", [check.id for check in config.checks]),
+    ):
+        if twice := sorted(key for key, count in Counter(ids).items() if count > 1):
+            yield f"{what} are defined twice, the last definition counts: {', '.join(twice)}"
 
 
 def _family_warnings(config: AgentConfig) -> Iterator[str]:
@@ -334,6 +373,7 @@ _RULES = (
     _role_problems,
     _join_problems,
     _http_problems,
+    _definition_problems,
     _rpc_problems,
     _own_problems,
 )

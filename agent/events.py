@@ -20,7 +20,7 @@ import re
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.patterns import PatternError, compile_pattern, searches
 from gossip.errors import GossipError, LimitError, WireError
@@ -29,11 +29,13 @@ from gossip.wire import codec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from agent.patterns import Pattern
+    from agent.store.entries import ServiceEntry
+
 __all__ = [
     "EVENT_PREFIX",
     "EventBuffer",
     "EventError",
-    "Service",
     "UserEvent",
     "check_event",
     "check_size",
@@ -73,22 +75,6 @@ class UserEvent:
     tag_filter: str = ""
     version: int = VERSION
     ltime: int = 0
-
-
-class Service(Protocol):
-    """What filters look at in a service of this agent."""
-
-    @property
-    def id(self) -> str:
-        """Key in the agent's registry."""
-
-    @property
-    def name(self) -> str:
-        """Name, shared by all instances."""
-
-    @property
-    def tags(self) -> Iterable[str]:
-        """Tags of this instance."""
 
 
 def new_event(
@@ -188,7 +174,7 @@ def check_size(event: UserEvent, body: bytes, limit: int = SIZE_LIMIT) -> None:
         raise LimitError(f"user event exceeds configured limit of {limit} bytes before encoding")
 
 
-def is_for_us(event: UserEvent, node: str, services: Iterable[Service] = ()) -> bool:
+def is_for_us(event: UserEvent, node: str, services: Iterable[ServiceEntry] = ()) -> bool:
     """Tell whether an event's filters select this agent.
 
     A service filter is searched in the id and the name of each service; a tag filter has to match a
@@ -197,20 +183,22 @@ def is_for_us(event: UserEvent, node: str, services: Iterable[Service] = ()) -> 
     Raises:
         EventError: a filter does not compile here.
     """
-    if event.node_filter and not _search(event.node_filter, node):
+    if event.node_filter and not searches(_compile(event.node_filter), node):
         return False
     if not event.service_filter:
         return True
+    by_service = _compile(event.service_filter)
+    by_tag = _compile(event.tag_filter) if event.tag_filter else None
     return any(
-        (_search(event.service_filter, service.id) or _search(event.service_filter, service.name))
-        and (not event.tag_filter or any(_search(event.tag_filter, tag) for tag in service.tags))
+        (searches(by_service, service.id) or searches(by_service, service.service))
+        and (by_tag is None or any(searches(by_tag, tag) for tag in service.tags))
         for service in services
     )
 
 
-def _search(pattern: str, text: str) -> bool:
+def _compile(pattern: str) -> Pattern:
     try:
-        return searches(compile_pattern(pattern), text)
+        return compile_pattern(pattern)
     except PatternError as error:
         raise EventError(str(error)) from None
 

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 RELOADABLE = frozenset({
     "acl_token",
+    "checks",
+    "enable_local_script_checks",
+    "enable_script_checks",
     "http_config",
     "leave_on_terminate",
     "limits",
@@ -46,12 +49,14 @@ RELOADABLE = frozenset({
     "retry_max",
     "retry_max_wan",
     "rpc_auth",
+    "services",
     "skip_leave_on_interrupt",
     "start_join",
     "start_join_wan",
     "strict_http_methods",
     "strict_merge",
     "tags",
+    "watches",
 })  # fmt: skip
 """Settings, or blocks of them, that change while the agent runs; the others need a restart."""
 
@@ -121,6 +126,7 @@ async def take_over(agent: Agent, config: AgentConfig) -> list[str]:
     if in_force.tags != old.tags:
         await agent.announce(in_force)
     agent.config = in_force
+    agent.local.follow(in_force)
     agent.lan.follow(SeedSettings.of(in_force), in_force.reconnect_timeout)
     if agent.wan is not None:
         agent.wan.follow(SeedSettings.of(in_force, "_wan"), in_force.reconnect_timeout_wan)

@@ -11,11 +11,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.addresses import announced_ip, bound_ip, bound_places
+from agent.decode import Body
+from agent.definitions import check_definition, service_definition
 from agent.durations import parse_duration
 from agent.flags import Flag, looks_secret, suggest
+from agent.watches.plan import watch_definition
+from gossip.errors import GossipError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONFIG_FLAGS", "DECLARED", "SETTINGS", "Kind", "Layers", "Setting", "config_files"]
 
+T = TypeVar("T")
 _MAX_FILE = 4 * 1024 * 1024  # bytes; a configuration is never near this
 
 
@@ -35,6 +40,9 @@ class Kind(Enum):
     DURATION = auto()
     TEXTS = auto()
     MAP = auto()
+    SERVICES = auto()
+    CHECKS = auto()
+    WATCHES = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,11 @@ DECLARED = (
     Setting("rpc_auth", Kind.TEXT, "rpc-auth", "Key that clients of Serf's RPC have to know; required unless -rpc-addr is on loopback.", "key", secret=True),
     Setting("acl_token", Kind.TEXT, secret=True),
     Setting("strict_http_methods", Kind.BOOL),
+    Setting("services", Kind.SERVICES, secret=True),
+    Setting("checks", Kind.CHECKS, secret=True),
+    Setting("watches", Kind.WATCHES, secret=True),
+    Setting("enable_script_checks", Kind.BOOL, "enable-script-checks", "Allow checks that run programs, also those that clients on this machine register."),
+    Setting("enable_local_script_checks", Kind.BOOL, "enable-local-script-checks", "Allow checks that run programs in configuration files only."),
     Setting("domain", Kind.TEXT, "domain", "Domain for names, reported and not served (default consul.).", "name"),
     Setting("protocol", Kind.INT, "protocol", "Consul protocol announced, 2 or 3 (default 2).", "number"),
     Setting("enable_debug", Kind.BOOL),
@@ -145,6 +158,7 @@ CONFIG_FLAGS = (
     Flag("config-dir", "Directory whose *.json files are read in order.", value="path", many=True),
 )
 
+_SINGULAR = {"service": "services", "check": "checks"}
 _BLOCKS = frozenset(key.partition(".")[0] for key in SETTINGS if "." in key)
 
 # What Consul can turn on or off and this agent always or never does: saying so is no mistake.
@@ -152,8 +166,6 @@ _SETTLED: Mapping[str, bool] = {
     "disable_anonymous_signature": True,
     "disable_remote_exec": True,
     "disable_update_check": True,
-    "enable_local_script_checks": False,
-    "enable_script_checks": False,
     "enable_syslog": False,
     "ui": False,
 }
@@ -165,8 +177,8 @@ _CONSUL_ONLY = frozenset({
     "acl_down_policy", "acl_master_token", "acl_replication_token", "acl_ttl",
     "advertise_addr_ipv4", "advertise_addr_ipv6",
     "advertise_reconnect_timeout", "alt_domain", "audit", "auto_config", "auto_encrypt",
-    "autopilot", "ca_file", "ca_path", "cache", "cert_file", "cert_provider", "check",
-    "check_output_max_size", "check_update_interval", "checks", "config_entries", "connect",
+    "autopilot", "ca_file", "ca_path", "cache", "cert_file", "cert_provider",
+    "check_output_max_size", "check_update_interval", "config_entries", "connect",
     "default_query_time", "disable_http_unprintable_char_filter", "discard_check_output",
     "discovery_max_stale", "dns_config", "enable_acl_replication",
     "enable_agent_tls_for_checks", "enable_central_service_config", "encrypt_old",
@@ -176,12 +188,11 @@ _CONSUL_ONLY = frozenset({
     "raft_protocol", "raft_snapshot_interval", "raft_snapshot_threshold", "raft_trailing_logs",
     "read_replica", "recursor", "recursors",
     "rpc", "segment", "segments", "serf_lan",
-    "serf_lan_allowed_cidrs", "serf_wan", "serf_wan_allowed_cidrs", "server_name", "service",
-    "services", "session_ttl_min", "statsd_addr", "statsite_addr",
+    "serf_lan_allowed_cidrs", "serf_wan", "serf_wan_allowed_cidrs", "server_name", "session_ttl_min", "statsd_addr", "statsite_addr",
     "syslog_facility", "telemetry", "tls", "tls_cipher_suites", "tls_min_version",
     "translate_wan_addrs", "ui_config", "ui_dir", "unix_sockets", "use_streaming",
     "verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing",
-    "verify_server_hostname", "watches",
+    "verify_server_hostname",
 })
 # fmt: on
 
@@ -250,6 +261,10 @@ class Layers:
     def _add_block(self, block: Mapping[str, Any], prefix: str, path: Path) -> None:
         for name, value in block.items():
             key = prefix + name
+            if key in _SINGULAR:
+                values = value if isinstance(value, list) else [value]
+                self._add(SETTINGS[_SINGULAR[key]], values, f"file {path}: key {key}")
+                continue
             setting = SETTINGS.get(key)
             if setting is not None and setting.file and "." not in name:
                 self._add(setting, value, f"file {path}: key {key}")
@@ -280,7 +295,7 @@ class Layers:
         except ValueError as error:
             self.errors.append(f"{origin}: {error}")
             return
-        if setting.kind is Kind.TEXTS:
+        if setting.kind is Kind.TEXTS or setting.kind in _DEFINITIONS:
             value = self.values.get(setting.key, ()) + value
         elif setting.kind is Kind.MAP:
             value = self.values.get(setting.key, {}) | value
@@ -317,9 +332,33 @@ def _read(setting: Setting, value: Any) -> Any:
             return dict(value)
         case Kind.MAP if isinstance(value, list) and all("=" in v for v in value):
             return dict(v.split("=", 1) for v in value)  # from a flag given once or more
+        case kind if kind in _DEFINITIONS and isinstance(value, list):
+            return _definitions(_DEFINITIONS[kind], value)
     raise ValueError(f"{shown} is not {_EXPECTED[setting.kind]}")
 
 
+def _definitions(read: Callable[[Body], T], values: list[Any]) -> tuple[T, ...]:
+    """Definitions of services, checks or watches, all of whose keys mean something."""
+    found = []
+    for position, value in enumerate(values):
+        where = f"number {position + 1}: " if len(values) > 1 else ""
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}expects an object")
+        body = Body(value)
+        try:
+            found.append(read(body))
+        except GossipError as error:
+            raise ValueError(f"{where}{error}") from None
+        if unknown := body.unknown():
+            raise ValueError(f"{where}unknown or unsupported keys: {', '.join(unknown)}")
+    return tuple(found)
+
+
+_DEFINITIONS: Mapping[Kind, Callable[[Body], Any]] = {
+    Kind.SERVICES: service_definition,
+    Kind.CHECKS: check_definition,
+    Kind.WATCHES: watch_definition,
+}
 _EXPECTED = {
     Kind.BOOL: "true or false",
     Kind.INT: "a whole number",
@@ -327,6 +366,9 @@ _EXPECTED = {
     Kind.DURATION: 'a duration such as "30s"',
     Kind.TEXTS: "a list of strings",
     Kind.MAP: "an object of strings (as a flag: name=value)",
+    Kind.SERVICES: "a list of services",
+    Kind.CHECKS: "a list of checks",
+    Kind.WATCHES: "a list of watches",
 }
 
 

@@ -20,7 +20,10 @@ from agent.logs import Value
 from gossip.errors import LimitError, WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.events import EventBuffer, UserEvent
+    from agent.local_state import LocalService
     from gossip.aio import Cluster
     from gossip.events import UserEvent as SerfEvent
 
@@ -42,12 +45,20 @@ class UserEvents:
         cluster: the LAN pool.
         kept: takes the events that are for this agent.
         node_name: of this agent, for the filters of events.
+        services: likewise, as they are whenever they are looked at.
     """
 
-    def __init__(self, cluster: Cluster, kept: EventBuffer, node_name: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        kept: EventBuffer,
+        node_name: str,
+        services: Iterable[LocalService],
+    ) -> None:
         self._cluster = cluster
         self._kept = kept
         self._node_name = node_name
+        self._services = services
         self._firing = 0
 
     async def fire(self, event: UserEvent) -> None:
@@ -88,7 +99,9 @@ class UserEvents:
                 log.warning(
                     "event of a newer version, which may mean more version=%d", event.version
                 )
-            wanted = event.name != REMOTE_EXEC and is_for_us(event, self._node_name)
+            wanted = event.name != REMOTE_EXEC and is_for_us(
+                event, self._node_name, (service.entry for service in self._services)
+            )
         except (WireError, EventError) as error:
             log.warning("event dropped name=%s error=%s", Value(name), Value(error))
             return

@@ -202,10 +202,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
     config = description.config
     return {
         "agent": {
-            "check_monitors": "0",
-            "check_ttls": "0",
-            "checks": "0",
-            "services": "0",
+            **description.local,
             "isolated": _truth(description.isolated),
             "warnings": "; ".join(config.warnings(encrypted=description.encrypted)),
         },
@@ -217,6 +214,8 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "serf_wan": description.wan,
         "forward": description.forwarding,
         "catalog": description.catalog,
+        "checks": description.checks,
+        "watches": description.watches,
     }
 
 

@@ -82,11 +82,21 @@ def _make(reply: Reply, *, pretty: bool) -> bytes | asyncio.Task[bytes]:
 
 def _rows_to_json(rows: Rows, *, pretty: bool) -> bytes:
     items = rows.select(rows.items)
-    texts = map(rows.render, items)
+    left, right = "[]" if rows.key is None else "{}"
     if not pretty or not items:
-        return (f"[{','.join(texts)}]" + ("\n" if pretty else "")).encode()
-    indented = (json_text(json.loads(text), pretty=True).replace("\n", "\n    ") for text in texts)
-    return "[\n    {}\n]\n".format(",\n    ".join(indented)).encode()
+        texts = (f"{_key_of(rows, item, ':')}{rows.render(item)}" for item in items)
+        return (f"{left}{','.join(texts)}{right}" + ("\n" if pretty else "")).encode()
+    indented = (
+        _key_of(rows, item, ": ")
+        + json_text(json.loads(rows.render(item)), pretty=True).replace("\n", "\n    ")
+        for item in items
+    )
+    inner = ",\n    ".join(indented)
+    return f"{left}\n    {inner}\n{right}\n".encode()
+
+
+def _key_of(rows: Rows, item: Any, colon: str) -> str:
+    return "" if rows.key is None else f"{json_text(rows.key(item))}{colon}"
 
 
 def json_text(data: Any, *, pretty: bool = False) -> str:

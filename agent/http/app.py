@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.addresses import UNIX
-from agent.forward.messages import Answer
+from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
+from agent.http import checks as check_routes
 from agent.http import coordinate as coordinate_routes
 from agent.http import event as event_routes
 from agent.http import health as health_routes
+from agent.http import local_health as local_health_routes
 from agent.http import operator as operator_routes
 from agent.http import queries as query_routes
+from agent.http import services as service_routes
 from agent.http import status as status_routes
 from agent.http.endpoints import Endpoints
 from agent.http.errors import HttpError
 from agent.http.gate import GateLimits
-from agent.http.guard import Guard
+from agent.http.guard import Guard, is_local
 from agent.http.listener import Listener, remote_ip
 from agent.http.query import parse_parameters
 from agent.http.routing import Call, Methods, Reply, Route, Router, Target
@@ -54,6 +57,9 @@ async def _root(_call: Call) -> Reply:
 ROUTES = (
     Route("/", Methods.READ, _root),
     *agent_routes.routes(),
+    *check_routes.routes(),
+    *service_routes.routes(),
+    *local_health_routes.routes(),
     *event_routes.routes(),
     *catalog_routes.routes(),
     *health_routes.routes(),
@@ -178,6 +184,37 @@ class HttpServer(Listener):
             request.headers,
             request.method,
             request.raw_path,
+            local=is_local(remote_ip(request)),
+        )
+        return await self.endpoints.run(route, call)
+
+    async def ask(self, target: str, token: str = "") -> Answer:
+        """Answer a GET of the agent itself, which comes from nowhere: no rule about clients is for it.
+
+        Args:
+            target: path and query.
+            token: that it carries; empty for none.
+        """
+        return await self.endpoints.guarded(self._ask(target, token), "GET", target)
+
+    async def _ask(self, target: str, token: str) -> Answer:
+        parsed = Target.parse(target)
+        route, rest = self._router.find(parsed)
+        self._router.check_method(route, "GET")
+
+        async def no_body(_limit: int) -> bytes:
+            return b""
+
+        headers = {TOKEN_HEADER: token} if token else {}
+        call = Call(
+            self._agent,
+            rest,
+            parse_parameters(parsed.query),
+            no_body,
+            headers,
+            "GET",
+            target,
+            local=True,
         )
         return await self.endpoints.run(route, call)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.http.decode import Body
+from agent.decode import Body
+from agent.definitions import service_entry
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.reading import (
@@ -16,7 +17,7 @@ from agent.http.reading import (
     store_of,
     version_of,
 )
-from agent.http.registration import check_of, node_of, service_of
+from agent.http.registration import check_of, node_of
 from agent.http.routing import Call, Forwards, Methods, Reply, Route, Rows
 from agent.store.entries import Deregistration, Registration, folded
 from agent.store.watch import NODES, SERVICES, Topic
@@ -72,7 +73,7 @@ async def register(call: Call) -> Reply:
     await store_of(call).register(
         Registration(
             node=node_of(body),
-            service=None if service is None else service_of(service, name),
+            service=None if service is None else service_entry(service, name, "Service"),
             checks=tuple(check_of(check, name) for check in many),
             keep_node=body.truth("SkipNodeUpdate"),
         )

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from agent.decode import DecodeError
 from agent.errors import BusyError
 from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http.access_log import redact
@@ -89,13 +90,14 @@ class Endpoints:
         if reply.lines is not None:
             return Answer(200, lines=reply.lines)
         if reply.data is NOTHING:
-            return Answer(200, reply.text.encode(), reply.headers)
+            return Answer(reply.status, reply.text.encode("utf-8", "replace"), reply.headers)
         return await self._render(route, call, reply)
 
     async def _render(self, route: Route, call: Call, reply: Reply) -> Answer:
         pretty = self._agent.config.dev or call.has("pretty")
         headers = {"Content-Type": "application/json"} | reply.headers
-        return Answer(200, await self.renderer.render(route, reply, pretty=pretty), headers)
+        body = await self.renderer.render(route, reply, pretty=pretty)
+        return Answer(reply.status, body, headers)
 
     async def _datacenter(self, route: Route, call: Call) -> str:
         """The datacenter that a request is for."""
@@ -155,6 +157,8 @@ class Endpoints:
             return await work
         except HttpError as error:
             return Answer(error.status, error.text.encode("utf-8", "replace"), error.headers)
+        except DecodeError as error:
+            return Answer(400, f"Request decode failed: {error}".encode())
         except BusyError as error:
             return Answer(429, str(error).encode(), {"Retry-After": "1"})
         except GossipError as error:

@@ -21,7 +21,7 @@ from agent.http.errors import HttpError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["LOCAL_NAMES", "Guard", "host_name", "parse_ip"]
+__all__ = ["LOCAL_NAMES", "Guard", "host_name", "is_local", "parse_ip"]
 
 REMEMBERED = 64
 """Spellings of hosts whose meaning is kept: a client names itself and us the same way every time."""
@@ -106,6 +106,16 @@ def host_name(host: str) -> str | None:
     if port and not (port.isascii() and port.isdigit()):
         return None
     return _normal(name) or None
+
+
+def is_local(remote: str | None) -> bool:
+    """Tell whether a client is on this machine.
+
+    Args:
+        remote: its IP address; None when it came through a Unix socket.
+    """
+    address = None if remote is None else parse_ip(remote)
+    return remote is None or (address is not None and address.is_loopback)
 
 
 @lru_cache(maxsize=REMEMBERED)

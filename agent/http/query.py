@@ -24,6 +24,7 @@ __all__ = [
     "parse_all",
     "parse_parameters",
     "parse_truth",
+    "refuse_filter",
     "token_of",
     "unquote",
 ]
@@ -121,6 +122,16 @@ def parse_truth(text: str, *, empty: bool) -> bool:
     if text in {"0", "f", "F", "FALSE", "false", "False"}:
         return False
     raise ValueError(f"{text[:20]!r} is not true or false")
+
+
+def refuse_filter(parameters: Mapping[str, str]) -> None:
+    """Refuse filter expressions rather than show what they would have left out.
+
+    Raises:
+        HttpError: 400.
+    """
+    if parameters.get("filter"):
+        raise HttpError(400, "Filter expressions are not supported")
 
 
 def token_of(parameters: Mapping[str, str], headers: Mapping[str, str]) -> str:

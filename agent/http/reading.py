@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from agent.http.errors import HttpError
-from agent.http.query import blocking
+from agent.http.query import blocking, refuse_filter
 from agent.store.entries import folded
 from gossip.serf.coordinates import distance
 
@@ -57,8 +57,7 @@ def check_read(missing: str = "") -> Callable[[Call], None]:
 
     def check(call: Call) -> None:
         blocking(call.parameters)
-        if call.get("filter"):
-            raise HttpError(400, "Filter expressions are not supported")
+        refuse_filter(call.parameters)
         if missing and not call.rest:
             raise HttpError(400, missing)
 

@@ -1,4 +1,4 @@
-"""Nodes, services and checks from the bodies that register them in the catalog."""
+"""Nodes and checks from the bodies that register them in the catalog."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from agent.durations import format_duration
 from agent.http.errors import HttpError
-from agent.store.entries import CheckEntry, NodeEntry, ServiceEntry, Status
+from agent.store.entries import CheckEntry, NodeEntry, Status
 
 if TYPE_CHECKING:
-    from agent.http.decode import Body
+    from agent.decode import Body
 
-__all__ = ["check_of", "node_of", "service_of"]
+__all__ = ["check_of", "node_of"]
 
 
 def node_of(body: Body) -> NodeEntry:
@@ -22,28 +22,6 @@ def node_of(body: Body) -> NodeEntry:
         id=body.text("ID"),
         tagged_addresses=body.mapping("TaggedAddresses"),
         meta=body.mapping("NodeMeta"),
-    )
-
-
-def service_of(body: Body, node: str) -> ServiceEntry:
-    """A service on a node; its ID is its name unless it has one."""
-    weights = body.object("Weights")
-    return ServiceEntry(
-        node=node,
-        id=body.text("ID") or body.text("Service"),
-        service=body.text("Service"),
-        tags=body.texts("Tags"),
-        port=body.number("Port"),
-        address=body.text("Address"),
-        meta=body.mapping("Meta"),
-        tagged_addresses={
-            name: (tagged.text("Address"), tagged.number("Port"))
-            for name, tagged in body.by_name("TaggedAddresses").items()
-        },
-        weights=(1, 1)
-        if weights is None
-        else (weights.number("Passing"), weights.number("Warning")),
-        enable_tag_override=body.truth("EnableTagOverride"),
     )
 
 

@@ -92,6 +92,7 @@ class Call:
         method: of the request.
         target: of the request, as it came.
         hops: agents that it has come through.
+        local: whoever sent it is on this machine.
     """
 
     agent: Agent
@@ -102,6 +103,7 @@ class Call:
     method: str
     target: str
     hops: int = 0
+    local: bool = False
 
     def has(self, name: str) -> bool:
         """Tell whether a parameter is there, with a value or without."""
@@ -124,11 +126,13 @@ class Rows:
         items: values that do not change.
         render: makes the JSON of one; called on another thread.
         select: picks those that are shown, and puts them in order; likewise.
+        key: of an item, likewise, when the JSON is an object instead of an array.
     """
 
     items: Sequence[Any]
     render: Callable[[Any], str]
     select: Callable[[Sequence[Any]], Sequence[Any]] = tuple
+    key: Callable[[Any], str] | None = None
 
 
 @dataclass(slots=True)
@@ -140,6 +144,7 @@ class Reply:
         lines: text that is sent piece by piece until there is no more or the client goes.
         version: when it is not None, the answers of this endpoint with an equal version have equal
             data, and the JSON is made once for all clients that wait for it.
+        status: of the answer, where it says more than that there is one.
     """
 
     data: Any = NOTHING
@@ -147,6 +152,7 @@ class Reply:
     text: str = ""
     version: Hashable = None
     lines: AsyncGenerator[str] | None = None
+    status: int = 200
 
 
 @dataclass(slots=True, frozen=True)

@@ -38,12 +38,16 @@ SECURITY = {
 }
 TEXT = "text/plain; charset=utf-8"
 ENDLESS = {"/v1/agent/monitor"}  # has tests of its own
+TOLD_BY_STATUS = {  # likewise
+    "/v1/agent/health/service/id/",
+    "/v1/agent/health/service/name/",
+}
 READS = [
     f"{route.path}lead"
     if route.path.startswith("/v1/") and route.path.endswith("/")
     else route.path
     for route in ROUTES
-    if route.methods is Methods.READ and route.path not in ENDLESS
+    if route.methods is Methods.READ and route.path not in ENDLESS | TOLD_BY_STATUS
 ]
 WRITES = [route.path for route in ROUTES if route.methods is not Methods.READ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,13 +109,23 @@ async def test_an_event_of_ours_reaches_consul(start_consul: Any) -> None:
 
 async def test_filters_mean_the_same_on_both_sides(start_consul: Any) -> None:
     async with joined(start_consul) as (server, ours):
-        for sender, name, node in (
-            (server, "a", "^ours$"),
-            (ours, "b", "^server$"),
-            (server, "c", "serv"),
+        web = json.dumps({"Name": "web", "Tags": ["v1", "blue"]}).encode()
+        db = json.dumps({"Name": "db", "Tags": ["v2"]}).encode()
+        await server.call("PUT", "/v1/agent/service/register", web)
+        assert (await ours.put("/v1/agent/service/register", db)).status == 200
+        for sender, name, query in (
+            (server, "a", "node=^ours$"),
+            (ours, "b", "node=^server$"),
+            (server, "c", "node=serv"),
+            (server, "e", "service=^db$"),
+            (ours, "f", "service=^w"),
+            (server, "g", "service=.&tag=v2"),
+            (ours, "h", "service=web&tag=bl.e"),
+            (server, "i", "service=db&tag=v1"),
+            (ours, "j", "node=server&service=db"),
             (ours, "d", ""),
         ):
-            path = f"/v1/event/fire/{name}?node={node}"
+            path = f"/v1/event/fire/{name}?{query}"
             if isinstance(sender, TestAgent):
                 assert (await sender.put(path)).status == 200
             else:
@@ -122,8 +133,8 @@ async def test_filters_mean_the_same_on_both_sides(start_consul: Any) -> None:
 
         async def everything() -> bool:
             theirs = {event["Name"] for event in (await server.events())[0]}
-            return theirs == {"b", "c", "d"} and (
-                {event.name for event in ours.agent.events.recent()} == {"a", "d"}
+            return theirs == {"b", "c", "d", "f", "h"} and (
+                {event.name for event in ours.agent.events.recent()} == {"a", "d", "e", "g"}
             )
 
         await eventually(everything, within=10, what="each event where it belongs")

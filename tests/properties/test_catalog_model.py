@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.http.decode import Body
+from agent.decode import Body, DecodeError
+from agent.definitions import service_entry
 from agent.http.errors import HttpError
-from agent.http.registration import check_of, node_of, service_of
+from agent.http.registration import check_of, node_of
 from agent.store.catalog import Catalog
 from agent.store.entries import (
     CheckEntry,
@@ -166,6 +167,8 @@ KEYS = (
 def unless_refused(read: Callable[[], T]) -> T | None:
     try:
         return read()
+    except DecodeError:
+        return None
     except HttpError as error:
         if error.status != 400:
             raise
@@ -177,7 +180,7 @@ def unless_refused(read: Callable[[], T]) -> T | None:
 def test_any_body_is_stored_or_refused(values: dict[str, Any]) -> None:
     body = Body(values)
     node = unless_refused(lambda: node_of(body))
-    service = unless_refused(lambda: service_of(body, "n"))
+    service = unless_refused(lambda: service_entry(body, "n", "Service"))
     check = unless_refused(lambda: check_of(body, "n"))
     engine = SqliteEngine(None)
     engine.open()

@@ -180,6 +180,9 @@ WALL_CLOCK = {
 """What tells the time of day, by who has it; all else that tells time is monotonic."""
 SHOWS_THE_TIME = {
     "agent.commands.members": {"strftime"},  # of a change that -watch prints
+    # Until when the status of a TTL check holds, which goes on while no agent runs. Set back or forth,
+    # the clock makes it hold one more TTL, or not at all, which is what happens without the file.
+    "agent.local_files": {"time"},
     "agent.log_stream": {"gmtime", "localtime", "strftime", "time"},  # of a line of the log
     # Where the index of the members begins, so that it is higher than in the run before. Set back,
     # the clock makes it lower, which Consul's clients know as a sign to begin anew.

@@ -93,6 +93,7 @@ FULL: dict[str, Any] = {
     "limits": {"http_max_conns_per_client": 7},
     "acl_token": "t0psecret",
     "strict_http_methods": True,
+    "watches": [{"type": "event", "args": ["a", "b"]}, {"type": "nodes", "handler": "c"}],
     "domain": "example.",
     "protocol": 3,
     "enable_debug": True,
@@ -117,6 +118,7 @@ def test_every_key_of_a_file_arrives(tmp_path: Path) -> None:
     assert config.http_config.allow_write_http_from == ("10.0.0.0/8", "::1/128")
     assert (config.limits.http_max_conns_per_client, config.acl_token) == (7, "t0psecret")
     assert (config.leave_on_terminate, config.skip_leave_on_interrupt) == (True, False)
+    assert [plan.path for plan in config.watches] == ["/v1/event/list", "/v1/catalog/nodes"]
     assert "t0psecret" not in repr(config)
     for key, value in FULL.items():
         if isinstance(value, (bool, int)):
@@ -152,6 +154,35 @@ def test_response_headers_of_several_files_are_merged(tmp_path: Path) -> None:
     content = {"http_config": {"response_headers": {"A": "1", "C": "4"}}}
     config = load(tmp_path, content, f"-config-file={extra}")
     assert config.http_config.response_headers == {"A": "3", "B": "2", "C": "4"}
+
+
+def test_services_and_checks_of_several_files_are_all_there(tmp_path: Path) -> None:
+    more = write(
+        tmp_path / "b.json",
+        {
+            "services": [{"name": "db", "id": "db1", "port": 5432}],
+            "check": {"id": "mem", "name": "memory", "args": ["free"], "interval": "10s"},
+            "checks": [
+                {"name": "up", "tcp": "127.0.0.1:1", "interval": "10s", "service_id": "db1"}
+            ],
+            "enable_local_script_checks": True,
+        },
+    )
+    content = {"service": {"name": "web", "tags": ["a"], "checks": [{"ttl": "1s"}], "token": "t0k"}}
+    config = load(tmp_path, content, f"-config-file={more}")
+    assert [one.service.id for one in config.services] == ["web", "db1"]
+    assert config.services[0].checks[0].id == "service:web"
+    assert [(check.id, check.kind) for check in config.checks] == [("mem", "script"), ("up", "tcp")]
+    assert "t0k" in config.secrets
+    assert "t0k" not in repr(config)
+    assert not any("twice" in warning for warning in config.warnings())
+
+
+def test_what_is_defined_twice_is_warned_about(tmp_path: Path) -> None:
+    content = {"services": [{"name": "web"}, {"name": "web", "port": 1}]}
+    assert "services are defined twice, the last definition counts: web" in (
+        load(tmp_path, content).warnings()
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +226,22 @@ def test_response_headers_of_several_files_are_merged(tmp_path: Path) -> None:
         ({"reconnect_timeout_wan": "1h"}, "key reconnect_timeout_wan: 1h0m0s is below the minimum"),
         ({"limits": {"http_max_conns_per_client": -1}}, "key limits.http_max_conns_per_client: -1"),
         ({"connect": {}}, "key connect is Consul's and has no meaning for this agent"),
-        ({"enable_script_checks": True}, "key enable_script_checks: true is not supported here"),
+        ({"disable_remote_exec": False}, "key disable_remote_exec: false is not supported here"),
+        ({"services": {}}, "key services: (hidden) is not a list of services"),
+        ({"service": {"port": 1}}, "key service: Missing service name"),
+        ({"services": [{"name": "a"}, {}]}, "key services: number 2: Missing service name"),
+        ({"service": {"name": "a", "port": "x"}}, "key service: Port is not a whole number"),
+        (
+            {"service": {"name": "a", "chek": {}, "check": {"ttl": "1s", "intervall": "1s"}}},
+            "key service: unknown or unsupported keys: chek, Check.intervall",
+        ),
+        ({"check": {"name": "a"}}, "key check: Invalid check: TTL must be > 0 for TTL checks"),
+        ({"check": 1}, "key check: expects an object"),
+        ({"checks": [1]}, "key checks: expects an object"),
+        (
+            {"check": {"name": "a", "args": ["true"], "interval": "1s"}},
+            "key check: Scripts are disabled on this agent; to enable, configure",
+        ),
         ([], "the settings are not a JSON object"),
         ("{", "not JSON: "),
         ('{"server": true,}', "not JSON: "),
@@ -272,3 +318,20 @@ def test_a_long_value_is_shortened_in_the_report(tmp_path: Path) -> None:
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
     (found,) = errors_of(tmp_path, "[" + " " * (4 * 1024 * 1024))
     assert "exceeds the limit" in found
+
+
+def test_an_agent_has_so_many_watches_and_no_more(tmp_path: Path) -> None:
+    watch = {"type": "event", "args": ["a"]}
+    assert len(load(tmp_path, {"watches": [watch] * 64}).watches) == 64
+    assert errors_of(tmp_path, {"watches": [watch] * 65}) == [
+        "key watches: there are 65, which exceeds the limit of 64"
+    ]
+
+
+def test_tokens_of_watches_are_secrets(tmp_path: Path) -> None:
+    watch = {"type": "nodes", "args": ["a"], "token": "t0psecret"}
+    config = load(tmp_path, {"watches": [watch]})
+    assert "t0psecret" in config.secrets
+    assert "t0psecret" not in repr(config)
+    (error,) = errors_of(tmp_path, {"watches": {"token": "t0psecret"}})
+    assert error == "key watches: (hidden) is not a list of watches"

@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -28,16 +28,14 @@ from agent.events import (
     is_for_us,
     new_event,
 )
+from agent.store.entries import ServiceEntry
 from gossip.errors import LimitError, WireError
 
 ID = "b54fe110-7af5-cafc-d1fb-afc8ba432b1c"
 
 
-@dataclass
-class Instance:
-    id: str
-    name: str
-    tags: tuple[str, ...] = ()
+def instance(key: str, name: str, tags: tuple[str, ...] = ()) -> ServiceEntry:
+    return ServiceEntry(node="n", id=key, service=name, tags=tags)
 
 
 def event(name: str = "deploy", **fields: object) -> UserEvent:
@@ -184,7 +182,7 @@ def test_the_node_filter_is_searched_anywhere_in_the_name(node_filter: str, want
 def test_a_service_filter_looks_at_id_and_name_and_the_tag_at_the_same_one(
     service: str, tag: str, wanted: bool
 ) -> None:
-    services = [Instance("id-1", "api", ("v1",)), Instance("id-2", "db", ("v2",))]
+    services = [instance("id-1", "api", ("v1",)), instance("id-2", "db", ("v2",))]
     assert is_for_us(event(service_filter=service, tag_filter=tag), "n", services) is wanted
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON objects whose keys come in any case, with underscores or without.
+"""JSON objects whose keys come in any case, with underscores or without: bodies of requests, and files.
 
 Consul's API says ``ServiceID``, its configuration files ``service_id``, and clients send either. What a
 body has besides the keys that are asked for means nothing. Text is what Go makes of it: bytes that are no
@@ -13,27 +13,34 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent.durations import parse_duration
-from agent.http.errors import HttpError
+from gossip.errors import GossipError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Body"]
+__all__ = ["Body", "DecodeError"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MAX_NUMBER = 1 << 63
 
 
+class DecodeError(GossipError, ValueError):
+    """What was sent has another form than it should; the text says where and what was expected."""
+
+
 class Body:
-    """One JSON object of a request.
+    """One JSON object.
 
     Each getter takes a key in CamelCase and gives its default when the key is missing or null. All raise
-    `HttpError` 400 with ``Request decode failed: …`` when the value is of another kind.
+    `DecodeError` when the value is of another kind.
     """
 
     def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
         self._path = path
+        self._names = {_folded(key): key for key in values}
         self._values = {_folded(key): value for key, value in values.items()}
+        self._asked: set[str] = set()
+        self._inside: list[Body] = []
 
     @classmethod
     def parse(cls, data: bytes) -> Body:
@@ -51,7 +58,18 @@ class Body:
         return cls(value or {})
 
     def __contains__(self, key: str) -> bool:
-        return self._values.get(_folded(key)) is not None
+        return self._get(key, None) is not None
+
+    @property
+    def filled(self) -> bool:
+        """Whether it has any key."""
+        return bool(self._values)
+
+    def unknown(self) -> list[str]:
+        """The keys that nobody has asked for, here and in the objects that were given out."""
+        own = [name for key, name in self._names.items() if key not in self._asked]
+        inside = [name for body in self._inside for name in body.unknown()]
+        return [f"{self._path}{name}" for name in own] + inside
 
     def text(self, key: str, default: str = "") -> str:
         """A string."""
@@ -115,35 +133,41 @@ class Body:
             return None
         if not isinstance(value, dict):
             raise self._wrong(key, "an object")
-        return Body(value, f"{self._name(key)}.")
+        return self._open(value, f"{self._name(key)}.")
 
     def objects(self, key: str) -> list[Body]:
         """A list of objects."""
         value = self._get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise self._wrong(key, "a list of objects")
-        return [Body(one, f"{self._name(key)}[{at}].") for at, one in enumerate(value)]
+        return [self._open(one, f"{self._name(key)}[{at}].") for at, one in enumerate(value)]
 
     def by_name(self, key: str) -> dict[str, Body]:
         """An object whose values are objects."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
             raise self._wrong(key, "an object of objects")
-        return {_clean(name): Body(v, f"{self._name(key)}.") for name, v in value.items()}
+        return {_clean(name): self._open(v, f"{self._name(key)}.") for name, v in value.items()}
+
+    def _open(self, values: Mapping[str, Any], path: str) -> Body:
+        body = Body(values, path)
+        self._inside.append(body)
+        return body
 
     def _get(self, key: str, default: Any) -> Any:
+        self._asked.add(_folded(key))
         value = self._values.get(_folded(key))
         return default if value is None else value
 
     def _name(self, key: str) -> str:
         return f"{self._path}{key}"
 
-    def _wrong(self, key: str, expected: str) -> HttpError:
+    def _wrong(self, key: str, expected: str) -> DecodeError:
         return _failed(f"{self._name(key)} is not {expected}")
 
 
-def _failed(detail: str) -> HttpError:
-    return HttpError(400, f"Request decode failed: {detail}")
+def _failed(detail: str) -> DecodeError:
+    return DecodeError(detail)
 
 
 def _folded(key: str) -> str:

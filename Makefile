@@ -8,7 +8,6 @@ READY   = $(VENV)/.ready
 DATACENTERS ?= 1
 HTTP_PORT ?= 8500
 BENCH  ?= -n 10
-SCENARIO ?= all --quick
 
 .DEFAULT_GOAL = help
 .PHONY: help run test bench simulate clean
@@ -23,7 +22,7 @@ help:  ## This list
 	@echo "  make run N=3 EXIT=1         three agents, stop by itself, status 0 only if everything was seen"
 	@echo "  make run HTTP_PORT=9500     another port for the first agent's HTTP"
 	@echo "  make test PYTEST='-k cluster -x'"
-	@echo "  make simulate SCENARIO='lifeguard --seed 7'"
+	@echo "  make simulate SIMULATE='--nodes 30 --plan partition-and-heal'"
 	@echo "  make bench BENCH='-n 30 -figures event,burst -format json'"
 
 run: $(READY)  ## Start N agents on this machine, join them and follow them (EXIT=1: stop when shown; DATACENTERS=2)
@@ -38,8 +37,8 @@ test: $(READY)  ## Lint, types and all tests
 bench: $(READY)  ## Measure our agents beside genuine Serf (BENCH= gives the arguments)
 	@$(PYTHON) -m simulations.bench.peers $(BENCH)
 
-simulate: $(READY)  ## Experiments in virtual time, with a report in reports/ (SCENARIO= gives the arguments)
-	@$(PYTHON) -m simulations scenario $(SCENARIO)
+simulate: $(READY)  ## A large pool, slow members and real processes under faults: reports/simulate/report.md
+	@$(PYTHON) -m simulations simulate $(SIMULATE)
 
 clean:  ## Remove the environment and what tools and runs left
 	rm -rf $(VENV) .run reports .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -5,7 +5,8 @@
     <data_dir>/checks/state/<SHA-256 of the ID>      status, output, and until when they hold
 
 Every file is replaced as a whole, and readable by its owner only: definitions may hold secrets. They are
-written one after the other in a thread. A file that cannot be used is named in the log, and left alone.
+written one after the other in a thread of their own; a disk that does not answer holds up nothing else.
+A file that cannot be used is named in the log, and left alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from agent.logs import Value
 from gossip.errors import GossipError
 from gossip.files import write_private
 from gossip.tasks import Tasks
+from gossip.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +48,8 @@ MAX_FILE = 1024 * 1024
 """Bytes; a definition takes as much as the body that it came in, and that is less."""
 
 
+CLOSE_WAIT = 5.0
+"""Seconds that a stop waits for the disk."""
 BATCH = 64
 """States that are written before a registration, whose client waits, gets its turn."""
 
@@ -98,6 +102,7 @@ class LocalFiles:
         self._soon: dict[Key, bytes | None] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._worker: Worker | None = None
         self._tasks = Tasks(log)
 
     # Reading
@@ -184,9 +189,18 @@ class LocalFiles:
         self.save_soon({(Folder.STATES, check_id): data})
 
     async def close(self) -> None:
-        """Write what is left. Idempotent."""
-        while self._writer is not None and not self._writer.done():
-            await asyncio.wait([self._writer])
+        """Write what is left, unless the disk takes too long for that. Idempotent."""
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=CLOSE_WAIT)
+            if not self._writer.done():
+                log.warning("registrations not written before the stop files=%d", self._unwritten())
+        await self._tasks.cancel()
+        if self._worker is not None:
+            self._worker.end(lambda: None)
+            self._worker = None
+
+    def _unwritten(self) -> int:
+        return len(self._at_once) + len(self._soon)
 
     def _wake_writer(self) -> None:
         if self._writer is None or self._writer.done():
@@ -198,7 +212,7 @@ class LocalFiles:
             batch, self._at_once = self._at_once, {}
             if not batch:
                 batch = {key: self._soon.pop(key) for key in list(islice(self._soon, BATCH))}
-            problem = await asyncio.to_thread(self._write, batch)
+            problem = await self._write_in_thread(batch)
             for written in waiting:
                 if written.done():  # whoever waited was cancelled
                     continue
@@ -206,6 +220,20 @@ class LocalFiles:
                     written.set_result(None)
                 else:
                     written.set_exception(GossipError(f"cannot keep it on the disk: {problem}"))
+
+    def _write_in_thread(self, batch: Mapping[Key, bytes | None]) -> asyncio.Future[str | None]:
+        """What `_write` gives."""
+        if self._worker is None:
+            self._worker = Worker("local-files")
+        written: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        problems: list[str | None] = []
+
+        def done(error: OSError | None) -> None:
+            if not written.done():
+                written.set_result(problems[0] if problems else str(error))
+
+        self._worker.submit(lambda: problems.append(self._write(batch)), done)
+        return written
 
     def _write(self, queue: Mapping[Key, bytes | None]) -> str | None:
         """Write all that can be written; what went wrong first, if anything did."""

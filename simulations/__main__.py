@@ -6,14 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands import campaign, cluster, fuzz, model, planted, scale, scenario
+from simulations.commands import campaign, cluster, fuzz, model, planted, scale, scenario, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (campaign, planted, fuzz, scale, scenario, model, cluster)
+COMMANDS = (simulate, campaign, planted, fuzz, scale, scenario, model, cluster)
 """Modules that add their subcommands, in the order of the help."""
 EXAMPLES = """examples:
+  python -m simulations simulate                             a large pool, slow members, real processes: one report
   python -m simulations campaign --seeds 60 --minutes 5      many pools under faults, on all cores
   python -m simulations campaign --replay 17 --minutes 5     one of them again, with the trace of what failed
   python -m simulations plan 17 --minutes 5                  the faults of that seed, as a file

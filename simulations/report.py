@@ -1,4 +1,4 @@
-"""Reports of scenarios: one ``report.md`` with plots that reads by itself, and the same as JSON."""
+"""Reports of scenarios, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from simulations import plots
+from simulations.document import Document
 from simulations.scenario import Findings, Goal, Lines, Run, Scenario, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from simulations.scenario import Bars
 
-__all__ = ["Part", "as_json", "as_markdown", "write"]
+__all__ = ["Part", "as_json", "as_markdown", "document"]
 
 
 @dataclass(frozen=True)
@@ -167,23 +167,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write(parts: Sequence[Part], size: Size, seed: int, folder: Path) -> Path:
-    """Write ``report.md``, ``report.json`` and, where matplotlib is installed, the plots.
-
-    Returns:
-        The path of ``report.md``.
-
-    Raises:
-        OSError: the folder or a file cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with_plots = plots.available()
-    if with_plots:
-        for part in parts:
-            for file, plot in part.files():
-                plots.draw(plot, folder / file)
-    document = json.dumps(as_json(parts, size, seed), indent=2, allow_nan=False)
-    (folder / "report.json").write_text(document + "\n")
-    path = folder / "report.md"
-    path.write_text(as_markdown(parts, size, seed, with_plots=with_plots))
-    return path
+def document(parts: Sequence[Part], size: Size, seed: int) -> Document:
+    """The report of some scenarios."""
+    return Document(
+        list(_lines_of(parts, size, seed, with_plots=plots.available())),
+        [file for part in parts for file in part.files()],
+        as_json(parts, size, seed),
+    )

@@ -1,58 +1,50 @@
-"""Reports of experiments on processes: Markdown that reads by itself, the same as JSON, and plots."""
+"""Reports of experiments on processes, for people and for scripts."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from simulations import plots
 from simulations.cluster.live import number
 from simulations.cluster.record import figures
+from simulations.document import Document
 from simulations.scenario import Curve, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from simulations.cluster.compare import Comparison
     from simulations.cluster.record import Record
     from simulations.plan import Plan
 
-__all__ = ["write_comparison", "write_record"]
+__all__ = ["comparison_document", "record_document"]
 
 POINTS = 40
 """Of a curve of how times are distributed."""
 
 
-def write_record(plan: Plan, record: Record, folder: Path) -> Path:
-    """Write what came of one run; gives the path of ``report.md``. Raises OSError."""
-    return _write(
-        folder,
+def record_document(plan: Plan, record: Record) -> Document:
+    """What came of one run."""
+    return _document(
         {"plan": plan.to_dict(), **record.to_dict()},
         [*_spread_plots({"processes": [record]}), _views_plot(record)],
         _record_lines(plan, record),
     )
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write how close the simulator is; gives the path of ``report.md``. Raises OSError."""
+def comparison_document(comparison: Comparison) -> Document:
+    """How close the simulator is."""
     both = {"processes": [comparison.real], "simulator": comparison.virtual}
-    return _write(folder, comparison.to_dict(), _spread_plots(both), _comparison_lines(comparison))
+    return _document(comparison.to_dict(), _spread_plots(both), _comparison_lines(comparison))
 
 
-def _write(
-    folder: Path, document: dict[str, Any], lines: Sequence[Lines], text: Iterable[str]
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def _document(data: dict[str, Any], lines: Sequence[Lines], text: Iterable[str]) -> Document:
     found = list(text)
+    files = [(f"{plot.name}.png", plot) for plot in lines]
     if plots.available():
-        for plot in lines:
-            plots.draw(plot, folder / f"{plot.name}.png")
-            found += ["", f"![{plot.title}]({plot.name}.png)"]
-    (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")
-    path = folder / "report.md"
-    path.write_text("\n".join(found) + "\n")
-    return path
+        for file, plot in files:
+            found += ["", f"![{plot.title}]({file})"]
+    return Document(found, files, data)
 
 
 def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
@@ -149,7 +141,7 @@ def _views_plot(record: Record) -> Lines:
             points.append((at, points[-1][1]))
         points.append((at, float(wrong)))
     points.append((record.length, points[-1][1]))
-    curve = Curve("wrong entries", points, theory=True)
+    curve = Curve("wrong entries", points, marks=False)
     return Lines(
         "views",
         "How far the views were from the truth",

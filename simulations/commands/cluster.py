@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
-from simulations.cluster.report import write_comparison, write_record
+from simulations.cluster.report import comparison_document, record_document
 from simulations.commands.terminal import json_option, positive, say, say_json
 from simulations.plan import Plan, PlanError
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulations.commands.terminal import Subparsers
+    from simulations.document import Document
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "guarded", "progress_of", "run_on_processes"]
 
 
 def add_to(commands: Subparsers) -> None:
@@ -59,15 +60,16 @@ def _add_common(command: argparse.ArgumentParser, folder: str) -> None:
 
 def cluster(options: argparse.Namespace) -> int:
     """Run a plan on processes; status 0 when all views were right in the end and no event is missing."""
-    return _guarded(options, _cluster)
+    return guarded(options, _cluster)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Run a plan both ways; status 0 when the medians are close."""
-    return _guarded(options, _compare)
+    return guarded(options, _compare)
 
 
-def _guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan], int]) -> int:
+def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan], int]) -> int:
+    """Find the plan of a command and run it; what goes wrong becomes a line and a status."""
     try:
         plan = Plan.find(options.plan)
         if options.nodes:
@@ -85,22 +87,34 @@ def _guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Pla
 
 
 def _cluster(options: argparse.Namespace, plan: Plan) -> int:
-    record = run_processes(plan, live_table(plan, _progress(options)))
-    report = write_record(plan, record, options.out)
+    good, document, lines = run_on_processes(plan, progress_of(options))
+    report = document.save(options.out)
     if options.json:
-        say_json({"plan": plan.to_dict(), **record.to_dict()})
+        say_json(document.data)
     else:
-        for line in record_lines(record):
+        for line in lines:
             say(line)
         say(f"Report: {report}")
-    good = record.settled() and not record.undelivered() and not record.problems
     return 0 if good else 1
 
 
+def run_on_processes(
+    plan: Plan, progress: Callable[[str], None]
+) -> tuple[bool, Document, list[str]]:
+    """Run a plan on processes, with a live table.
+
+    Returns:
+        Whether all views were right in the end and no event was missing, the report, and what it says in short.
+    """
+    record = run_processes(plan, live_table(plan, progress))
+    good = record.settled() and not record.undelivered() and not record.problems
+    return good, record_document(plan, record), list(record_lines(record))
+
+
 def _compare(options: argparse.Namespace, plan: Plan) -> int:
-    say_row = _progress(options)
+    say_row = progress_of(options)
     comparison = compare_with_virtual(plan, options.seeds, live_table(plan, say_row), say_row)
-    report = write_comparison(comparison, options.out)
+    report = comparison_document(comparison).save(options.out)
     if options.json:
         say_json(comparison.to_dict())
     else:
@@ -110,7 +124,7 @@ def _compare(options: argparse.Namespace, plan: Plan) -> int:
     return 1 if comparison.far() or comparison.real.problems else 0
 
 
-def _progress(options: argparse.Namespace) -> Callable[[str], None]:
+def progress_of(options: argparse.Namespace) -> Callable[[str], None]:
     """Where the live table goes: scripts get only the result on standard output."""
     stream = sys.stderr if options.json else sys.stdout
     return lambda line: print(line, file=stream, flush=True)

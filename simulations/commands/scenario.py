@@ -16,16 +16,17 @@ from simulations.commands.terminal import (
     say,
     say_json,
 )
-from simulations.report import Part, as_json, write
+from simulations.report import Part, document
 from simulations.scenario import Run, Size, perform
 from simulations.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
     from simulations.commands.terminal import Subparsers
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "goal_lines", "run_scenarios", "writable"]
 
 FOLDER = Path("reports/scenarios")
 
@@ -63,38 +64,54 @@ def add_to(commands: Subparsers) -> None:
 def scenario(options: argparse.Namespace) -> int:
     """Run scenarios and write their report."""
     chosen = list(SCENARIOS) if "all" in options.names else list(dict.fromkeys(options.names))
-    size: Size = options.size
-    try:  # before hours of work, not after
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.stderr.write(f"no report can be written to {options.out}: {error.strerror}\n")
+    if not writable(options.out):
         return 2
+    parts = run_scenarios(chosen, options.size, options.seed, options.jobs)
+    whole = document(parts, options.size, options.seed)
+    path = whole.save(options.out)
+    if options.json:
+        say_json(whole.data)
+    else:
+        for line in goal_lines(parts):
+            say(line)
+        say(f"Report: {path}")
+    return 0 if all(part.met for part in parts) else 1
+
+
+def writable(folder: Path) -> bool:
+    """Make the folder of a report, before hours of work and not after; False when it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"no report can be written to {folder}: {error.strerror}\n")
+        return False
     if not plots.available():
         sys.stderr.write("matplotlib is not installed (the extra sim), so there will be no plots\n")
-    runs: dict[str, list[Run]] = {name: [] for name in chosen}
-    plans = [SCENARIOS[name].sizes[size] for name in chosen]
-    total = sum(len(plan.cases) * plan.seeds for plan in plans)
-    jobs = min(options.jobs or os.cpu_count() or 1, total)
+    return True
+
+
+def run_scenarios(names: Sequence[str], size: Size, seed: int, jobs: int | None) -> list[Part]:
+    """Run scenarios, on all cores unless `jobs` says on how many, and show how far they are."""
+    chosen = [SCENARIOS[name] for name in names]
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    total = sum(len(plan.cases) * plan.seeds for plan in (s.sizes[size] for s in chosen))
+    jobs = min(jobs or os.cpu_count() or 1, total)
     sys.stderr.write(f"... {total} runs, {jobs} at a time\n")
     progress = Progress(total, "runs")
     done = failed = 0
-    for which, run in perform(
-        [SCENARIOS[name] for name in chosen], size, seed=options.seed, jobs=jobs
-    ):
+    for which, run in perform(chosen, size, seed=seed, jobs=jobs):
         runs[which.name].append(run)
         done, failed = done + 1, failed + bool(run.error)
         progress.advance(done, failed)
-    parts = [Part.of(SCENARIOS[name], runs[name]) for name in chosen]
-    path = write(parts, size, options.seed, options.out)
-    if options.json:
-        say_json(as_json(parts, size, options.seed))
-    else:
-        for part in parts:
-            say(part.scenario.title)
-            for goal in part.goals:
-                say(f"  {'met   ' if goal.met else 'MISSED'}  {goal.text}: {goal.measured}")
-        say(f"report: {path}")
-    return 0 if all(part.met for part in parts) else 1
+    return [Part.of(SCENARIOS[name], runs[name]) for name in names]
+
+
+def goal_lines(parts: Sequence[Part]) -> Iterator[str]:
+    """What came of the goals, for people."""
+    for part in parts:
+        yield part.scenario.title
+        for goal in part.goals:
+            yield f"  {'met   ' if goal.met else 'MISSED'}  {goal.text}: {goal.measured}"
 
 
 def scenarios(options: argparse.Namespace) -> int:

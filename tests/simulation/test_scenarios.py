@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from simulations import plots, scenarios
 from simulations.__main__ import main
-from simulations.report import Part, as_json, as_markdown, number, write
+from simulations.report import Part, as_json, as_markdown, document, number
 from simulations.scenario import (
     Bars,
     Case,
@@ -169,7 +169,7 @@ def test_the_report_in_json_has_everything_and_no_number_that_json_lacks(tmp_pat
     odd = Findings(Table(("x",), [(nan,), (inf,)]), [], [])
     part = replace(part_of(EXAMPLE), findings=odd)
 
-    write([part], Size.TINY, 1, tmp_path)
+    document([part], Size.TINY, 1).save(tmp_path)
 
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["met"] is True
@@ -241,7 +241,7 @@ def test_the_command_writes_a_report_with_plots(
 
     output = capsys.readouterr().out
     assert status == 0
-    assert f"report: {tmp_path}/report.md" in output
+    assert f"Report: {tmp_path}/report.md" in output
     text = (tmp_path / "report.md").read_text()
     assert text.index("Messages and bandwidth per member") < text.index("Rolling restart")
     for line in text.splitlines():

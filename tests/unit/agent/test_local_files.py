@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import stat
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,6 +156,23 @@ async def test_a_disk_that_takes_nothing_is_told_to_who_registers(tmp_path: Path
         await files.save(ALL)
     assert files.failed == 1
     assert (await LocalFiles(tmp_path).load()).checks == {"mem": CHECK}
+
+
+async def test_a_disk_that_does_not_answer_does_not_hold_up_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(local_files, "write_private", lambda path, data: answers.wait(60))
+    monkeypatch.setattr(local_files, "CLOSE_WAIT", 0.05)
+    files = LocalFiles(tmp_path)
+    saving = asyncio.ensure_future(files.save(ALL))
+    await asyncio.sleep(0)
+    files.save_state("mem", State(Status.PASSING, ""), 10)
+    await files.close()
+    assert "registrations not written before the stop" in caplog.text
+    assert not saving.done()
+    saving.cancel()
+    answers.set()
 
 
 async def test_nothing_is_kept_without_a_folder() -> None:

@@ -1,0 +1,102 @@
+"""``python -m simulations simulate``: virtual time and processes in one report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from simulations.__main__ import main
+from simulations.document import Document, join
+from simulations.scenario import Curve, Lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+PLAN = """
+name = "one is killed"
+nodes = 3
+seconds = 8
+[settings]
+probe_interval = 0.2
+probe_timeout = 0.1
+suspicion_mult = 2
+[[steps]]
+at = 1
+do = "fire"
+nodes = "first:1"
+[[steps]]
+at = 2
+do = "kill"
+nodes = "last:1"
+"""
+
+
+def test_one_report_has_both_kinds_of_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN)
+    out = tmp_path / "out"
+
+    status = main(
+        [
+            "simulate",
+            "--tiny",
+            "--jobs",
+            "1",
+            "--nodes",
+            "3",
+            "--plan",
+            str(plan),
+            "--out",
+            str(out),
+        ]
+    )
+
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    report = (out / "report.md").read_text()
+    headings = [line for line in report.splitlines() if line.startswith("#")]
+    assert headings[:2] == ["# What a pool does", "## Simulated experiments"]
+    assert "## one is killed: 3 agents as processes" in headings
+    images = {line.split("](")[1][:-1] for line in report.splitlines() if line.startswith("![")}
+    assert len(images) >= 5
+    assert all((out / image).read_bytes().startswith(b"\x89PNG") for image in images)
+    data = json.loads((out / "report.json").read_text())
+    assert set(data) == {"virtual", "processes"}
+    assert printed.splitlines()[-1] == f"Report: {out / 'report.md'}"
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    status = main(["simulate", "--out", str(tmp_path / "file")])
+
+    assert status == 2
+    assert "no report can be written to" in capsys.readouterr().err
+
+
+def test_joined_documents_keep_their_order_and_their_plots() -> None:
+    plot = Lines("a", "A", "x", "y", [Curve("c", [(0, 1.0)])])
+    one = Document(["# One", "text", "## Below"], [("a.png", plot)], {"a": 1})
+    two = Document(["# Two"], [], {"b": 2})
+
+    whole = join("Both", "Opening.", {"one": one, "two": two})
+
+    assert whole.lines == [
+        "# Both",
+        "",
+        "Opening.",
+        "",
+        "## One",
+        "text",
+        "### Below",
+        "",
+        "## Two",
+    ]
+    assert whole.plots == [("a.png", plot)]
+    assert whole.data == {"one": {"a": 1}, "two": {"b": 2}}

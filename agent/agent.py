@@ -51,8 +51,11 @@ if TYPE_CHECKING:
     from agent.servers import Server
     from agent.store.entries import NodeEntry
     from agent.store.store import Store
+    from agent.watches.watcher import Watches
     from gossip.config import Config
+    from gossip.events import Event
     from gossip.serf.coordinates import Coordinate
+    from gossip.subscriptions import Subscription
 
 __all__ = ["Agent", "Description"]
 
@@ -85,6 +88,8 @@ class Description:
     local: dict[str, str]
     checks: dict[str, str]
     sync: dict[str, str]
+    watches: dict[str, str]
+    """Empty where nobody serves what they ask for."""
     coordinate: Coordinate | None
 
 
@@ -112,6 +117,7 @@ class Agent:
         sync: tells the catalog of `local`.
         http_port: of the HTTP interface, which sets it when the system chose one.
         reloader: reads the configuration again; set by whoever read it first.
+        watches: those of the configuration; set by whoever serves what they ask for.
         finished: the exit code, once there is a reason to end: a leave over HTTP, or joining in vain.
     """
 
@@ -130,6 +136,7 @@ class Agent:
         self.logs = logs or LogStream()
         self.http_port = config.ports.http
         self.reloader: Reloader | None = None
+        self.watches: Watches | None = None
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.lan = Pool(
             "lan",
@@ -198,8 +205,9 @@ class Agent:
             await pool.start()
         if self.wan and not self.config.ports.serf_wan:  # only now the port is known
             await self.announce(self.config)
-        self._tasks.spawn(self._follow_events())
         self._syncing = self._tasks.spawn(self.sync.run())
+        # From now on, not from when the task has its first turn: nothing that is fired meanwhile is lost.
+        self._tasks.spawn(self._follow_events(self.cluster.subscribe()))
         if self.store is not None:
             self._tasks.spawn(self._reconcile(self.store))
 
@@ -429,8 +437,8 @@ class Agent:
             is_isolated=lambda: self.seeds.isolated,
         ).run()
 
-    async def _follow_events(self) -> None:
-        async for event in self.cluster.subscribe():
+    async def _follow_events(self, events: Subscription[Event]) -> None:
+        async for event in events:
             match event:
                 case SerfEvent():
                     self._user_events.receive(event)
@@ -466,6 +474,10 @@ class Agent:
             {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
             self.local.counts(),
             {name: str(count) for name, count in self.local.stats().items()},
-            {name: str(count) for name, count in self.sync.stats.items()},
+            {"in_step": str(self.sync.in_step).lower()}
+            | {name: str(count) for name, count in self.sync.stats.items()},
+            {name: str(count) for name, count in self.watches.stats().items()}
+            if self.watches
+            else {},
             self.cluster.coordinate,
         )

@@ -44,6 +44,7 @@ COMMANDS = {
     "rtt": "Estimate the round trip time between two nodes",
     "services": "Register services with the agent, or deregister them",
     "version": "Show the version",
+    "watch": "Run a program whenever something changes",
 }
 
 _HELP = frozenset({"-h", "-help", "--help", "--h", "help"})
@@ -91,7 +92,7 @@ def _run(args: list[str]) -> int:
 def _run_command(name: str, argv: list[str]) -> int:
     module = load(f"agent.commands.{name.replace('-', '_')}")
     command: Command = module.COMMAND
-    flags = parse_flags(command.flags, argv)
+    flags = parse_flags(command.flags, argv, flags_first=command.flags_first)
     if flags.on("help"):
         sys.stdout.write(command.help())
         return 0

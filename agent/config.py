@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.definitions import CheckDefinition, ServiceDefinition
+    from agent.watches.plan import Plan
 
 __all__ = [
     "Addresses",
@@ -232,6 +233,8 @@ class AgentConfig:
     check_update_interval: float = 300.0
     """What a check prints while its status stays the same is told to the catalog after about so long; 0
     tells it at once, which costs a write for every run."""
+    watches: tuple[Plan, ...] = ()
+    """What this agent watches, and what handles the news."""
     enable_script_checks: bool = False
     """Run programs as checks, also those that clients on this machine register: whoever may do that may
     run anything here."""
@@ -294,6 +297,7 @@ class AgentConfig:
         """The values that appear nowhere outside, empty ones included."""
         checks = [*self.checks, *(check for one in self.services for check in one.checks)]
         tokens = [*(one.token for one in self.services), *(check.token for check in checks)]
+        tokens += [plan.token for plan in self.watches]
         return (self.encrypt, self.acl_token, self.rpc_auth, *tokens)
 
     @property

@@ -20,6 +20,7 @@ from agent.addresses import UNIX, bind_problem, decode_rpc_addr, ip_problem
 from agent.definitions import MAX_CHECKS, MAX_SERVICES
 from agent.durations import format_duration
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
+from agent.watches.plan import MAX_WATCHES
 from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
 from gossip.serf.tags import encode_own_tags
@@ -290,6 +291,7 @@ def _definition_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     for key, count, limit in (
         ("services", len(config.services), MAX_SERVICES),
         ("checks", len(checks), MAX_CHECKS),
+        ("watches", len(config.watches), MAX_WATCHES),
     ):
         if count > limit:
             yield key, f"there are {count}, which exceeds the limit of {limit}"

@@ -144,10 +144,17 @@ def parse_bool(text: str) -> bool | None:
     return True if text in _TRUE else False if text in _FALSE else None
 
 
-def parse_flags(flags: Sequence[Flag], argv: Sequence[str]) -> ParsedFlags:
+def parse_flags(
+    flags: Sequence[Flag], argv: Sequence[str], *, flags_first: bool = False
+) -> ParsedFlags:
     """Read a command line; mistakes are listed in the result's `errors`, the rest is still read.
 
     A scalar given twice takes its last value, as in Go.
+
+    Args:
+        flags: that are known.
+        argv: the command line.
+        flags_first: the first positional argument ends the flags, as in Go.
     """
     known = {name: flag for flag in flags for name in (flag.name, *flag.aliases)}
     parsed = ParsedFlags()
@@ -164,6 +171,9 @@ def parse_flags(flags: Sequence[Flag], argv: Sequence[str]) -> ParsedFlags:
                 parsed.errors += error.errors
         else:
             parsed.args.append(word)
+            if flags_first:
+                parsed.args += rest
+                break
     return parsed
 
 

@@ -57,6 +57,7 @@ RELOADABLE = frozenset({
     "strict_http_methods",
     "strict_merge",
     "tags",
+    "watches",
 })  # fmt: skip
 """Settings, or blocks of them, that change while the agent runs; the others need a restart."""
 

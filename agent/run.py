@@ -23,6 +23,7 @@ from agent.logs import LogHandler, Value, quiet_loop, set_up
 from agent.node_id import ensure_node_id
 from agent.reload import Reloader
 from agent.version import REVISION, VERSION
+from agent.watches.watcher import Watches
 from gossip.errors import ConfigError, GossipError
 from gossip.tasks import Tasks
 
@@ -86,6 +87,7 @@ class _Process:
         self._handler = handler
         self._agent = Agent(config, node_id, logs=handler.watched)
         self._http = HttpServer(self._agent)
+        self._watches = self._agent.watches = Watches(self._http.ask)
         self._forward: ForwardListener | None = None
         self._rpc = _rpc_server(self._agent)
         if reload is not None:
@@ -105,6 +107,7 @@ class _Process:
             return await self._wait()
         finally:
             await self._tasks.cancel()
+            await self._watches.close()
             await self._http.close()
             if self._forward is not None:
                 await self._forward.close()
@@ -133,6 +136,7 @@ class _Process:
             except OSError as error:
                 raise ConfigError(f"cannot bind rpc_addr: {error}") from error
             log.info("serf's RPC listens address=%s", self._rpc.address)
+        self._watches.follow(self._agent.config.watches)
         await self._agent.join_configured()
         self._handler.open(banner(self._agent, self._http.addresses))
 
@@ -209,6 +213,7 @@ class _Process:
         # What was read at the start may still be in use: the gossip key, or a client's token.
         self._handler.hide((*self._at_start.secrets, *config.secrets))
         self._http.follow_config()
+        self._watches.follow(config.watches)
         if self._forward is not None:
             self._forward.follow_config()
 

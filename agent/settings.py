@@ -18,6 +18,7 @@ from agent.decode import Body
 from agent.definitions import check_definition, service_definition
 from agent.durations import parse_duration
 from agent.flags import Flag, looks_secret, suggest
+from agent.watches.plan import watch_definition
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Kind(Enum):
     MAP = auto()
     SERVICES = auto()
     CHECKS = auto()
+    WATCHES = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ DECLARED = (
     Setting("services", Kind.SERVICES, secret=True),
     Setting("checks", Kind.CHECKS, secret=True),
     Setting("check_update_interval", Kind.DURATION),
+    Setting("watches", Kind.WATCHES, secret=True),
     Setting("enable_script_checks", Kind.BOOL, "enable-script-checks", "Allow checks that run programs, also those that clients on this machine register."),
     Setting("enable_local_script_checks", Kind.BOOL, "enable-local-script-checks", "Allow checks that run programs in configuration files only."),
     Setting("domain", Kind.TEXT, "domain", "Domain for names, reported and not served (default consul.).", "name"),
@@ -191,7 +194,7 @@ _CONSUL_ONLY = frozenset({
     "syslog_facility", "telemetry", "tls", "tls_cipher_suites", "tls_min_version",
     "translate_wan_addrs", "ui_config", "ui_dir", "unix_sockets", "use_streaming",
     "verify_incoming", "verify_incoming_https", "verify_incoming_rpc", "verify_outgoing",
-    "verify_server_hostname", "watches",
+    "verify_server_hostname",
 })
 # fmt: on
 
@@ -294,7 +297,7 @@ class Layers:
         except ValueError as error:
             self.errors.append(f"{origin}: {error}")
             return
-        if setting.kind in {Kind.TEXTS, Kind.SERVICES, Kind.CHECKS}:
+        if setting.kind is Kind.TEXTS or setting.kind in _DEFINITIONS:
             value = self.values.get(setting.key, ()) + value
         elif setting.kind is Kind.MAP:
             value = self.values.get(setting.key, {}) | value
@@ -331,15 +334,13 @@ def _read(setting: Setting, value: Any) -> Any:
             return dict(value)
         case Kind.MAP if isinstance(value, list) and all("=" in v for v in value):
             return dict(v.split("=", 1) for v in value)  # from a flag given once or more
-        case Kind.SERVICES if isinstance(value, list):
-            return _definitions(service_definition, value)
-        case Kind.CHECKS if isinstance(value, list):
-            return _definitions(check_definition, value)
+        case kind if kind in _DEFINITIONS and isinstance(value, list):
+            return _definitions(_DEFINITIONS[kind], value)
     raise ValueError(f"{shown} is not {_EXPECTED[setting.kind]}")
 
 
 def _definitions(read: Callable[[Body], T], values: list[Any]) -> tuple[T, ...]:
-    """Definitions of services or checks, all of whose keys mean something."""
+    """Definitions of services, checks or watches, all of whose keys mean something."""
     found = []
     for position, value in enumerate(values):
         where = f"number {position + 1}: " if len(values) > 1 else ""
@@ -355,6 +356,11 @@ def _definitions(read: Callable[[Body], T], values: list[Any]) -> tuple[T, ...]:
     return tuple(found)
 
 
+_DEFINITIONS: Mapping[Kind, Callable[[Body], Any]] = {
+    Kind.SERVICES: service_definition,
+    Kind.CHECKS: check_definition,
+    Kind.WATCHES: watch_definition,
+}
 _EXPECTED = {
     Kind.BOOL: "true or false",
     Kind.INT: "a whole number",
@@ -364,6 +370,7 @@ _EXPECTED = {
     Kind.MAP: "an object of strings (as a flag: name=value)",
     Kind.SERVICES: "a list of services",
     Kind.CHECKS: "a list of checks",
+    Kind.WATCHES: "a list of watches",
 }
 
 

@@ -62,7 +62,7 @@ def _lines(axes: Any, plot: Lines) -> None:
         if curve.theory:
             axes.plot(x, y, "--", color=colour, linewidth=1.4, label=curve.label)
         else:
-            mark = MARKS[number % len(MARKS)]
+            mark = MARKS[number % len(MARKS)] if curve.marks else ""
             axes.plot(x, y, f"{mark}-", color=colour, markersize=5, label=curve.label)
     ticks = sorted({x for curve in plot.curves if not curve.theory for x, _ in curve.points})
     if plot.log_x and ticks and ticks[0] > 0:

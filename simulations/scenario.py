@@ -63,11 +63,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one line; theory is drawn dashed and without marks."""
+    """Points of one line; theory is drawn dashed and without marks, and so many points need none."""
 
     label: str
     points: Sequence[tuple[float, float]]
     theory: bool = False
+    marks: bool = True
 
 
 @dataclass(frozen=True)

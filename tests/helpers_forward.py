@@ -6,9 +6,12 @@ import base64
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agent.config import Ports
 from agent.http.routing import Call, Forwards, Methods, Route, Router
 from agent.servers import Server
+from agent.sync.schedule import Syncer
 from tests.helpers_agent import TestAgent, eventually, running
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ __all__ = [
     "join",
     "join_wan",
     "know",
+    "no_sync",
     "serve",
     "server",
     "servers_at",
@@ -44,6 +48,16 @@ def server(
 ) -> AbstractAsyncContextManager[TestAgent]:
     """A server that takes what is forwarded to it."""
     return running(name, datacenter=dc, **SERVER, **encrypted(key), **settings)
+
+
+@pytest.fixture
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents tell the catalog nothing by themselves: its indexes and requests are the test's alone."""
+
+    async def tell_nothing(_self: Syncer) -> None:
+        pass
+
+    monkeypatch.setattr(Syncer, "run", tell_nothing)
 
 
 async def join(agent: TestAgent, other: TestAgent) -> None:

@@ -45,7 +45,7 @@ def output_of(program: str) -> list[str]:
 
 
 def test_the_library_example_runs_and_prints_what_it_says() -> None:
-    first, _ = blocks("python")
+    first, *_ = blocks("python")
 
     joined, fired, members = output_of(first)
 
@@ -55,15 +55,48 @@ def test_the_library_example_runs_and_prints_what_it_says() -> None:
 
 
 def test_the_query_of_the_readme_is_answered_as_it_says() -> None:
-    _, second = blocks("python")
+    _, second, _ = blocks("python")
 
     printed = output_of(second)
 
     assert printed == ["QueryAck(node='one')", "QueryAnswer(node='one', payload=b'42')"]
 
 
+def test_the_test_of_the_readme_passes_in_a_project_of_somebody_elses(tmp_path: Path) -> None:
+    *_, example = blocks("python")
+    (tmp_path / "test_service.py").write_text(example)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+
+    assert done.stdout.splitlines()[-1].startswith("1 passed"), done.stdout
+
+
+@pytest.mark.parametrize("command", commands("python -m simulations"), ids=shlex.join)
+def test_every_simulation_of_the_readme_has_only_options_that_exist(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *command[1:4], "--help"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=ROOT,
+    )
+
+    assert done.returncode == 0
+    for argument in command[4:]:
+        if argument.startswith("--"):
+            assert argument in done.stdout
+
+
 def test_the_library_example_is_about_ten_lines_of_work() -> None:
-    program, _ = blocks("python")
+    program, *_ = blocks("python")
     body = program.split("async def main() -> None:\n")[1].split("\n\n\n")[0]
 
     assert len([line for line in body.splitlines() if line.strip()]) <= 11

@@ -62,10 +62,10 @@ class HttpClient:
             check: of the kind ``http``.
             within: seconds for all of it, redirects and body included.
         """
-        session = await self._open()
+        session = await self.session()
         if session is None:
             return Result(Status.CRITICAL, "the agent is stopping")
-        import aiohttp  # noqa: PLC0415 - loaded by now, see `_open`
+        import aiohttp  # noqa: PLC0415 - loaded by now, see `session`
 
         shown = _without_password(check.url)
         try:
@@ -79,7 +79,8 @@ class HttpClient:
             reason = type(error).__name__  # the text may quote what was sent
         return Result(Status.CRITICAL, f'{check.method.capitalize()} "{shown}": {reason}')
 
-    async def _open(self) -> aiohttp.ClientSession | None:
+    async def session(self) -> aiohttp.ClientSession | None:
+        """What sends requests, made at first use; None once closed."""
         if self._session is None:
             await asyncio.to_thread(import_module, "aiohttp")
         if self._session is None and not self._closed:

@@ -80,6 +80,7 @@ class Command:
         examples: (command line, what it does) for the help.
         run: carries it out and returns the exit code.
         parses: `run` reads the flags itself, mistakes included.
+        flags_first: what follows the first positional argument belongs to it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Command:
         examples: Sequence[tuple[str, str]],
         run: Callable[[Context], int],
         parses: bool = False,
+        flags_first: bool = False,
     ) -> None:
         self.name = name
         self.usage = usage
@@ -100,6 +102,7 @@ class Command:
         self.examples = examples
         self.run = run
         self.parses = parses
+        self.flags_first = flags_first
 
     def help(self) -> str:
         """The whole help text."""

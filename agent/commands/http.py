@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from agent.client import Client, Response
     from agent.commands.base import Context
 
-__all__ = ["follow", "heading"]
+__all__ = ["GRACE", "WAIT", "follow", "heading", "passes"]
 
 WAIT = 55.0  # seconds of a blocking query; a peer that vanished is noticed after little more
-_GRACE = 20.0  # seconds that an answer may be late
+GRACE = 20.0  # seconds that an answer may be late
 _RETRY_MAX = 15.0
 _POLL = 1.0  # seconds between looks at an agent that cannot block on this
 _NO_PROGRESS = 0.2  # seconds; bounds the requests when an agent answers at once without news
@@ -55,9 +55,9 @@ def follow(
         started = time.monotonic()
         asked = query | ({"index": index, "wait": f"{WAIT:g}s"} if index else {})
         try:
-            response = client.get(path, asked, timeout=WAIT * 17 / 16 + _GRACE)
+            response = client.get(path, asked, timeout=WAIT * 17 / 16 + GRACE)
         except ApiError as error:
-            if first or not _passes(error):
+            if first or not passes(error):
                 raise
             if not lost:
                 context.note(f"{error}; trying again")
@@ -76,6 +76,6 @@ def follow(
         index = response.index
 
 
-def _passes(error: ApiError) -> bool:
+def passes(error: ApiError) -> bool:
     """Whether trying again may help: the agent is away, overloaded or failed inside."""
     return error.status in {0, 429} or error.status >= 500

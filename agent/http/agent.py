@@ -216,6 +216,7 @@ def _stats(description: Description) -> dict[str, dict[str, str]]:
         "catalog": description.catalog,
         "checks": description.checks,
         "sync": description.sync,
+        "watches": description.watches,
     }
 
 

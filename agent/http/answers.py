@@ -22,8 +22,11 @@ RENDERED_BYTES = 16 * 1024 * 1024
 LONG = 256
 """Items of a list that is rendered away from the loop."""
 
-_MINIMAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_PRETTY = json.JSONEncoder(ensure_ascii=False, separators=(",", ": "), indent=4)
+# What is shown is made here or was JSON before, so none of it contains itself, and nobody need look.
+_MINIMAL = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+_PRETTY = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, separators=(",", ": "), indent=4
+)
 
 
 class Renderer:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.addresses import UNIX
-from agent.forward.messages import Answer
+from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http import agent as agent_routes
 from agent.http import catalog as catalog_routes
 from agent.http import checks as check_routes
@@ -187,6 +187,36 @@ class HttpServer(Listener):
             request.method,
             request.raw_path,
             local=is_local(remote_ip(request)),
+        )
+        return await self.endpoints.run(route, call)
+
+    async def ask(self, target: str, token: str = "") -> Answer:
+        """Answer a GET of the agent itself, which comes from nowhere: no rule about clients is for it.
+
+        Args:
+            target: path and query.
+            token: that it carries; empty for none.
+        """
+        return await self.endpoints.guarded(self._ask(target, token), "GET", target)
+
+    async def _ask(self, target: str, token: str) -> Answer:
+        parsed = Target.parse(target)
+        route, rest = self._router.find(parsed)
+        self._router.check_method(route, "GET")
+
+        async def no_body(_limit: int) -> bytes:
+            return b""
+
+        headers = {TOKEN_HEADER: token} if token else {}
+        call = Call(
+            self._agent,
+            rest,
+            parse_parameters(parsed.query),
+            no_body,
+            headers,
+            "GET",
+            target,
+            local=True,
         )
         return await self.endpoints.run(route, call)
 

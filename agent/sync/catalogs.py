@@ -146,19 +146,10 @@ class ForwardedCatalog:
             raise GossipError(FOREIGN)
         name = self._config().node_name
         path = quote(name, safe="")
-        known = Body.parse(await self._get(f"/v1/catalog/node/{path}"))
-        node = known.object("Node")
-        if node is None:
-            return Held()
-        services = known.by_name("Services")
-        # An object inside, because a body is one.
-        listed = b'{"Checks":%b}' % await self._get(f"/v1/health/node/{path}")
-        checks = [check_of(check, name) for check in Body.parse(listed).objects("Checks")]
-        return Held(
-            replace(node_of(node), meta=node.mapping("Meta")),
-            {key: service_entry(service, name, "Service") for key, service in services.items()},
-            {check.check_id: check for check in checks},
-        )
+        known = await self._get(f"/v1/catalog/node/{path}")
+        checks = await self._get(f"/v1/health/node/{path}")
+        # Thousands of checks are read in a thread, or the loop would stand still meanwhile.
+        return await asyncio.to_thread(_read, name, known, checks)
 
     async def write(self, write: Write, token: str = "") -> None:
         """See `CatalogOfNode`."""
@@ -192,6 +183,21 @@ class ForwardedCatalog:
             deadline=asyncio.get_running_loop().time() + TIMEOUT,
             leader=True,
         )
+
+
+def _read(name: str, known: bytes, checks: bytes) -> Held:
+    """What a server said about the node with this name."""
+    body = Body.parse(known)
+    node = body.object("Node")
+    if node is None:
+        return Held()
+    services = body.by_name("Services")
+    listed = Body.parse(b'{"Checks":%b}' % checks).objects("Checks")  # a body is an object
+    return Held(
+        replace(node_of(node), meta=node.mapping("Meta")),
+        {key: service_entry(service, name, "Service") for key, service in services.items()},
+        {check.check_id: check for check in (check_of(one, name) for one in listed)},
+    )
 
 
 def _text(answer: Answer) -> str:

@@ -5,21 +5,36 @@ Never looked at: serfHealth and the service ``consul``, which the leader keeps b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agent.changes import Kind
 from agent.definitions import CONSUL_SERVICE
-from agent.store.entries import SERF_CHECK
+from agent.store.entries import SERF_CHECK, CheckEntry, ServiceEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from agent.local_state import LocalState
-    from agent.store.entries import CheckEntry, NodeEntry, ServiceEntry
+    from agent.store.entries import NodeEntry
     from agent.sync.catalogs import Held
 
 __all__ = ["Difference", "differences", "is_told"]
+
+_OF_THE_CATALOG = {"node", "create_index", "modify_index", "memo", "service_name", "service_tags"}
+"""Fields that the catalog fills in, those of a check from its service; and that are nobody's."""
+
+
+def _told(kind: type[ServiceEntry | CheckEntry], *but: str) -> Callable[[Any], Any]:
+    """Gets from an entry what the agent tells of it."""
+    return attrgetter(*(f.name for f in fields(kind) if f.name not in _OF_THE_CATALOG | {*but}))
+
+
+_service = _told(ServiceEntry)
+_check = _told(CheckEntry)
+_check_but_output = _told(CheckEntry, "output")
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,29 +65,20 @@ def differences(local: LocalState, held: Held) -> Iterator[Difference]:
     """Each service and check that has to be told, or told to be gone."""
     gone = held.services.keys() - local.services.keys() - {CONSUL_SERVICE}
     for service_id, service in local.services.items():
-        if _plain_service(service.entry) != _plain_service(held.services.get(service_id)):
+        held_service = held.services.get(service_id)
+        if held_service is None or _service(held_service) != _service(service.entry):
             yield Difference(Kind.SERVICE, service_id)
     for service_id in sorted(gone):
         yield Difference(Kind.SERVICE, service_id)
     for check in local.checks:
-        ours = _plain_check(check.entry)
-        theirs = _plain_check(held.checks.get(check.entry.check_id))
-        if ours != theirs:
-            same = theirs is not None and ours == replace(theirs, output=check.entry.output)
-            yield Difference(Kind.CHECK, check.entry.check_id, output_only=same)
+        check_id = check.entry.check_id
+        held_check = held.checks.get(check_id)
+        if held_check is None or _check(held_check) != _check(check.entry):
+            is_output = held_check is not None and (
+                _check_but_output(held_check) == _check_but_output(check.entry)
+            )
+            yield Difference(Kind.CHECK, check_id, output_only=is_output)
     for check_id, entry in held.checks.items():
         is_ours = check_id == SERF_CHECK or local.checks.get(check_id) is not None
         if not is_ours and entry.service_id not in gone:  # those go with their service
             yield Difference(Kind.CHECK, check_id)
-
-
-def _plain_service(entry: ServiceEntry | None) -> ServiceEntry | None:
-    """Without what only the catalog knows."""
-    return entry and replace(entry, node="", create_index=0, modify_index=0)
-
-
-def _plain_check(entry: CheckEntry | None) -> CheckEntry | None:
-    """Likewise, and without what it takes from the service."""
-    return entry and replace(
-        entry, node="", service_name="", service_tags=(), create_index=0, modify_index=0
-    )

@@ -109,7 +109,8 @@ class Syncer:
         try:
             while True:
                 try:
-                    if self._clock() >= self._full_at:
+                    # While failing only an alarm wakes us, and it may ring a moment early.
+                    if self._failing or self._clock() >= self._full_at:
                         await self._compare()
                     else:
                         await self._tell()
@@ -120,6 +121,11 @@ class Syncer:
         finally:
             self._failing = True
             self._round.set()  # nobody waits for what is told no more
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the catalog knew all when it was last told, but for what it refused."""
+        return not self._failing
 
     def compare_soon(self) -> None:
         """Do so within seconds: there may be a server, or a leader, that was not there before."""
@@ -141,7 +147,7 @@ class Syncer:
                     self._round.clear()
                     await self._round.wait()
         except TimeoutError:
-            log.warning("the catalog is slow to take what changed seconds=%g", PATIENCE)
+            log.debug("the catalog is slow to take what changed seconds=%g", PATIENCE)
 
     # When
 

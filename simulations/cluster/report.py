@@ -141,7 +141,7 @@ def _views_plot(record: Record) -> Lines:
             points.append((at, points[-1][1]))
         points.append((at, float(wrong)))
     points.append((record.length, points[-1][1]))
-    curve = Curve("wrong entries", points, theory=True)
+    curve = Curve("wrong entries", points, marks=False)
     return Lines(
         "views",
         "How far the views were from the truth",

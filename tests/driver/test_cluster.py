@@ -213,6 +213,25 @@ async def test_r42_a_consumer_that_never_reads_costs_nobody_and_finds_a_gap(
     assert after.name == "after"
 
 
+async def test_a_consumer_gets_the_kinds_that_it_wants_and_misses_none_of_others(
+    start_node: StartNode,
+) -> None:
+    one = await start_node("one")
+    two = await start_node("two")
+    picky = one.subscribe(limit=1, kinds=(MemberJoined, MemberLeft))
+
+    for index in range(5):
+        await one.fire(f"e{index}")
+    await two.join([address(one)])
+    await until_alive([one], {"one", "two"})
+    async with asyncio.timeout(5):
+        joined = await anext(picky)
+        await two.leave()
+        left = await anext(picky)
+
+    assert (type(joined), type(left)) == (MemberJoined, MemberLeft)
+
+
 async def test_a_subscription_ends_with_the_cluster(start_node: StartNode) -> None:
     one, two = await start_node("one"), await start_node("two")
     subscription = one.subscribe()

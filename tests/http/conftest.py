@@ -9,10 +9,12 @@ import pytest
 import uvloop
 
 from tests.helpers_agent import TestAgent, eventually, running
-from tests.helpers_forward import SERVER
+from tests.helpers_forward import SERVER, no_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+__all__ = ["leader", "no_sync", "one"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

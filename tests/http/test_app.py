@@ -322,6 +322,30 @@ async def test_h10_missing_and_repeated_hosts_are_bad_requests(one: TestAgent) -
     assert (old.status, old.text) == (200, "Consul Agent")
 
 
+@pytest.mark.parametrize(
+    ("version", "asks", "says", "stays"),
+    [
+        ("1.1", "", "", True),
+        ("1.1", "close", "close", False),
+        ("1.0", "", "", False),
+        ("1.0", "keep-alive", "keep-alive", True),
+    ],
+)
+async def test_an_answer_says_what_its_version_does_not_imply_about_the_connection(
+    one: TestAgent, version: str, asks: str, says: str, stays: bool
+) -> None:
+    connection = f"Connection: {asks}\r\n" if asks else ""
+    first = f"GET / HTTP/{version}\r\nHost: localhost\r\n{connection}\r\n".encode()
+    last = b"GET /v1/status/peers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    data = await raw_exchange(one.port, first + (last if stays else b""))  # until it is closed
+    head, _, rest = data.partition(b"Consul Agent")
+    answer = parse_answer(head + b"Consul Agent")
+    assert head.startswith(f"HTTP/{version} 200 OK\r\n".encode())
+    assert answer.headers.get("connection", "") == says
+    assert answer.headers["date"].endswith(" GMT")
+    assert bool(rest) is stays
+
+
 async def test_h10_configured_host_names_are_answered() -> None:
     async with running(http_config={"allow_hosts": ("agent.example",)}) as agent:
         assert (await agent.get("/", Host="agent.example")).status == 200

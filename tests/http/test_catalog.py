@@ -16,6 +16,8 @@ from tests.helpers_agent import eventually
 if TYPE_CHECKING:
     from tests.helpers_agent import Answer, TestAgent
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 WEB = {"ID": "web-1", "Service": "web", "Tags": ["v1", "Blue"], "Port": 80}
 
 

@@ -31,6 +31,8 @@ from tests.helpers_forward import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 
 # Across datacenters
 

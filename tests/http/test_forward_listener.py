@@ -29,6 +29,8 @@ from tests.helpers_forward import (
     two_datacenters,
 )
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 REFUSED = "This port answers members of the pool only"
 
 

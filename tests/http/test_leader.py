@@ -19,6 +19,8 @@ from tests.helpers_forward import KEY, encrypted, join, join_wan, know, server, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 GONE = {"nodes": 1, "services": 1, "checks": 1}
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.reload import take_over
+from agent.store.entries import SERF_CHECK
 from agent.sync import schedule
 from gossip import Cluster, Config
 from gossip.wire.address import join_host_port
@@ -47,15 +49,13 @@ async def datacenter(
 
 
 async def in_step(agent: TestAgent, lead: TestAgent) -> None:
-    """Wait until the catalog knows an agent, and gossip has said that it is alive."""
+    """Wait until the catalog of the leader knows an agent, by itself and by gossip."""
 
     def told() -> bool:
-        known = lead.store.catalog.node(agent.name)
-        return known is not None and "lan" in known.node.tagged_addresses
+        checks = lead.store.catalog.node_checks(agent.name)
+        return agent.agent.sync.in_step and any(one.check_id == SERF_CHECK for one in checks)
 
     await eventually(told)
-    await eventually(lambda: lead.store.catalog.node_checks(agent.name))
-    await eventually(lambda: not agent.agent.sync._failing)
 
 
 async def register(agent: TestAgent, name: str, **values: Any) -> None:
@@ -178,6 +178,17 @@ async def test_the_catalog_shows_the_node_as_consul_shows_it() -> None:
         found = (await lead.get("/v1/catalog/nodes?node-meta=rack:r1")).json
         assert [node["Node"] for node in found] == ["web"]
         assert (await web.get("/v1/agent/self")).json["Meta"] == {"rack": "r1"}
+
+
+async def test_other_metadata_is_told_after_a_reload() -> None:
+    async with datacenter() as (lead, _, web):
+        assert await take_over(web.agent, web.agent.config.replace(node_meta={"rack": "r2"})) == []
+
+        def meta() -> Any:
+            known = lead.store.catalog.node("web")
+            return known and known.node.meta
+
+        await eventually(lambda: meta() == {"consul-network-segment": "", "rack": "r2"})
 
 
 async def test_tags_that_others_may_change_are_taken_over() -> None:

@@ -11,6 +11,7 @@ import pytest
 from gossip import Cluster, Config
 from simulations.local.ports import Ports
 from simulations.peers import ConsulAgent, SerfAgent
+from tests.helpers_forward import no_sync  # noqa: F401 - a fixture
 from tests.helpers_peers import require
 
 if TYPE_CHECKING:

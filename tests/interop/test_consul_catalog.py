@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simulations.local.http import Response
     from simulations.peers import ConsulAgent
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("no_sync")]
 
 OURSELVES = "same"
 """Name of both servers."""

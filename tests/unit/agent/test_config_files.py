@@ -93,6 +93,7 @@ FULL: dict[str, Any] = {
     "limits": {"http_max_conns_per_client": 7},
     "acl_token": "t0psecret",
     "strict_http_methods": True,
+    "watches": [{"type": "event", "args": ["a", "b"]}, {"type": "nodes", "handler": "c"}],
     "domain": "example.",
     "protocol": 3,
     "enable_debug": True,
@@ -117,6 +118,7 @@ def test_every_key_of_a_file_arrives(tmp_path: Path) -> None:
     assert config.http_config.allow_write_http_from == ("10.0.0.0/8", "::1/128")
     assert (config.limits.http_max_conns_per_client, config.acl_token) == (7, "t0psecret")
     assert (config.leave_on_terminate, config.skip_leave_on_interrupt) == (True, False)
+    assert [plan.path for plan in config.watches] == ["/v1/event/list", "/v1/catalog/nodes"]
     assert "t0psecret" not in repr(config)
     for key, value in FULL.items():
         if isinstance(value, (bool, int)):
@@ -316,3 +318,20 @@ def test_a_long_value_is_shortened_in_the_report(tmp_path: Path) -> None:
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
     (found,) = errors_of(tmp_path, "[" + " " * (4 * 1024 * 1024))
     assert "exceeds the limit" in found
+
+
+def test_an_agent_has_so_many_watches_and_no_more(tmp_path: Path) -> None:
+    watch = {"type": "event", "args": ["a"]}
+    assert len(load(tmp_path, {"watches": [watch] * 64}).watches) == 64
+    assert errors_of(tmp_path, {"watches": [watch] * 65}) == [
+        "key watches: there are 65, which exceeds the limit of 64"
+    ]
+
+
+def test_tokens_of_watches_are_secrets(tmp_path: Path) -> None:
+    watch = {"type": "nodes", "args": ["a"], "token": "t0psecret"}
+    config = load(tmp_path, {"watches": [watch]})
+    assert "t0psecret" in config.secrets
+    assert "t0psecret" not in repr(config)
+    (error,) = errors_of(tmp_path, {"watches": {"token": "t0psecret"}})
+    assert error == "key watches: (hidden) is not a list of watches"

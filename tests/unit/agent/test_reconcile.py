@@ -26,7 +26,6 @@ from tests.helpers_agent import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
 NODE_TAGS = {"role": "node", "dc": "dc1"}
 NODE_ID = "aaaaaaaa-0000-0000-0000-000000000001"
 SERVER_TAGS = {"role": "consul", "dc": "dc1", "port": "8300", "raft_vsn": "3", "build": "1.8.7:x"}
@@ -191,7 +190,7 @@ class FakePool:
         assert not coalesce
         self.fired.append((name, payload))
 
-    def subscribe(self, *, kinds: tuple[type[MemberEvent], ...]) -> FakePool:
+    def subscribe(self, *, kinds: tuple[type, ...]) -> FakePool:
         assert set(kinds) == set(get_args(MemberEvent))
         return self
 

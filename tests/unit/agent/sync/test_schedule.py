@@ -174,16 +174,19 @@ def test_times_spread_with_the_logarithm_of_the_pool(members: int, factor: int) 
 def test_all_is_compared_at_the_start_and_then_after_a_minute_and_a_random_part(
     members: int,
 ) -> None:
-    async def rounds() -> list[float]:
-        async with running(Rig(members=members)) as catalog:
-            await asyncio.sleep(20_000)
-            return catalog.reads
+    async def rounds(seed: int) -> tuple[float, list[float]]:
+        begin = now()
+        async with running(Rig(members=members, seed=seed)) as catalog:
+            await asyncio.sleep(3000)
+            return begin, catalog.reads
 
-    reads = in_virtual_time(rounds())
-    gaps = gaps_of(reads)
-    assert reads[0] == 0
+    gaps = []
+    for seed in range(8):
+        begin, reads = in_virtual_time(rounds(seed))
+        assert reads[0] == begin
+        gaps += gaps_of(reads)
     assert all(60 <= gap <= 60 + 60 * scale(members) + 0.01 for gap in gaps)
-    assert max(gaps) - min(gaps) > 30 * scale(members), "they are spread"
+    assert max(gaps) - min(gaps) > 50 * scale(members), "they are spread"
 
 
 def test_the_same_seed_gives_the_same_times() -> None:
@@ -391,7 +394,7 @@ async def test_output_alone_waits_for_half_to_one_and_a_half_intervals() -> None
     async with running(rig := Rig()) as catalog:
         await rig.check("mem", Status="critical")
         await moment()
-        for round_ in range(10):
+        for round_ in range(5):
             begin = now()
             written = len(catalog.writes)
             while len(catalog.writes) == written:

@@ -180,7 +180,7 @@ async def test_fire_and_list_give_payloads_decoded(client: Client) -> None:
 async def test_a_watch_of_events_sees_each_as_it_comes(client: Client) -> None:
     watch = client.send("watch", "event.list", {"name": "beat", "wait": WAIT})
     assert await client.next(watch) == []
-    fired = []
+    fired: list[str] = []
     for number in range(3):
         before = list(fired)
         fired.append((await client.call("event.fire", "beat", str(number)))["ID"])

@@ -287,3 +287,5 @@ async def test_leave_ends_the_agent_and_others_see_it_left(pool: Pool) -> None:
     assert await consul(leaver, "leave") == (0, "Graceful leave complete\n", "")
     assert await leaver.process.wait(10) == 0
     await pool.until("leaver", LEFT)
+    assert await consul(pool.server, "force-leave", "-prune", "leaver") == (0, "", "")
+    await pool.until("leaver", None)

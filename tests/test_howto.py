@@ -43,6 +43,16 @@ ONE = "gossip agent -node=one -bind=10.0.0.1 -data-dir=/var/lib/gossip\n"
 
 HOW_TOS = [
     HowTo(
+        "Services, checks and health",
+        shows={
+            "curl 'http://127.0.0.1:8500/v1/health/service/db": r'"Node":"two".*"Output":"512 MiB free"',
+            "curl 'http://127.0.0.1:8500/v1/health/state/critical'": "_service_maintenance:db",
+            "gossip events -http-addr=127.0.0.2": "deploy",
+        },
+        after="gossip events -http-addr=10.0.0.2:8500\n",
+    ),
+    HowTo("Watches", shows={"gossip watch": '"Name": ?"deploy"', "cat deploys.json": "deploy"}),
+    HowTo(
         "Datacenters",
         shows={
             "gossip members -wan": r"(?s)east-1\.east.*alive.*west-1\.west.*alive",

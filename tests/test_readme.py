@@ -21,12 +21,12 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands(start: str) -> list[list[str]]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+def commands(start: str, text: str = README) -> list[list[str]]:
+    lines = [line for block in blocks("sh", text) for line in block.splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.startswith(start)]
 
 
@@ -105,7 +105,8 @@ def test_the_library_example_is_about_ten_lines_of_work() -> None:
 async def test_every_request_of_the_readme_succeeds() -> None:
     async with LocalCluster(2) as cluster:
         first, second = cluster.agents
-        for command in commands("curl"):
+        http = README.split("\n### HTTP\n")[1].split("\n###")[0]
+        for command in commands("curl", http):
             method, body = "GET", b""
             arguments = iter(command[1:])
             for argument in arguments:
@@ -155,6 +156,7 @@ def test_the_packet_of_the_readme_decodes() -> None:
 
 async def test_the_agents_of_the_readme_find_each_other(tmp_path: Path) -> None:
     one, two = commands("gossip agent")[:2]
+    assert "-join=127.0.0.1:8301" in two, "its own port is another one than that of the first"
     with Ports() as leased:
         ports = [leased.take() for _ in range(4)]
         # The same commands, on ports and in a folder of this test's own.

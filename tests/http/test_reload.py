@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -350,9 +352,22 @@ def test_other_signals_do_not_wait_for_a_reload(tmp_path: Path) -> None:
         settings.unlink()
         os.mkfifo(settings)  # nobody writes to it, so nobody can read it
         agent.process.send_signal(signal.SIGHUP)
-        agent.until("caught signal=SIGHUP")
+        writer = open_when_read(settings)
         agent.process.send_signal(signal.SIGTERM)
         agent.until("leaving the pool")
-        settings.write_text("{}")
+        os.write(writer, b"{}")
+        os.close(writer)
 
         assert agent.end()[0] == 0
+
+
+def open_when_read(fifo: Path) -> int:
+    """The writing end of a FIFO, once somebody reads it."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

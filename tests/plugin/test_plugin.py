@@ -123,7 +123,7 @@ def test_a_failure_shows_the_seed_the_views_and_what_happened_last(
         "gossip cluster",
         "seed 77, virtual time",
         "node1 sees node1 alive, node2 failed",
-        "packet   node1 > 10.0.0.2:7946: ping Node=node2",
+        "packet   node1 > 10.0.0.2:7946: dead Node=node2",
     ):
         assert part in result.stdout
 

@@ -6,6 +6,7 @@ ask for that: a peer sees ordinary packets whenever they come. So here
 * a new broadcast's first copies leave at once (*eager*), the last quarter at the ticks, so that a
   burst of loss or a paused receiver does not take all copies together;
 * targets come from a shuffled ring, so the copies of one broadcast go to different members;
+* when tokens are short fewer copies leave at once, so that the first ones of every broadcast can;
 * a token bucket bounds the packets to what memberlist would send, ``gossip_nodes`` per
   ``gossip_interval``; only a backlog larger than that raises the rate, up to `MAX_SPEEDUP` times,
   because the alternative is a queue that grows until receivers find its events too old.
@@ -38,10 +39,20 @@ DRAIN_TIME = 0.25
 KEPT_SHARE = 4
 """One of so many copies is kept for the ticks."""
 MIN_PAUSE = 0.005
-"""Out of tokens, wait at least so long: waking costs as much as sending."""
+"""Out of tokens, or nearly so, wait at least so long: waking costs as much as sending."""
 TAIL_TICKS = 3
 """When first copies have left at once, the last ones wait for up to so many ticks more: most of them
 then ride on probes and acks, and cost no packet."""
+PLENTY = 0.6
+"""Tokens are short below this part of what a quiet time gives."""
+RESERVE = 0.3
+"""This part of it is left by the ticks to first copies. Below it only one copy of a broadcast does not
+wait for a tick, and that one waits for `MIN_PAUSE`: what comes meanwhile travels with it, and no packet sets
+off another one at once, along a chain of nodes that grows as long as there is news."""
+EAGER_WHEN_SHORT = 3
+"""Copies of a broadcast that leave at once in between."""
+FLOOD = 8
+"""A rate raised so many times is a flood of events."""
 BURST_TICKS = 10
 """How many ticks' worth of packets may leave at once after a quiet time."""
 
@@ -133,6 +144,7 @@ class Dissemination:
         self._base_rate = config.gossip_nodes / config.gossip_interval
         self._burst = float(BURST_TICKS * config.gossip_nodes)
         self._tokens = self._burst
+        self._reserve = RESERVE * self._burst if config.eager else 0.0
         self._tokens_at = 0.0
         self._tick: Timer | None = None
         self._flush: Timer | None = None
@@ -178,7 +190,9 @@ class Dissemination:
                 now + self._config.gossip_interval * ticks, self._on_tick
             )
         if self._flush is None and self._eager_limit:
-            self._flush = self._timers.call_at(now, self._on_flush)
+            tokens = self._tokens + (now - self._tokens_at) * self._base_rate
+            pause = 0.0 if tokens >= self._reserve else MIN_PAUSE
+            self._flush = self._timers.call_at(now + pause, self._on_flush)
 
     def heard(self, message: bytes, source: Address, now: float) -> bool:
         """Tell whether a received message waits here to be sent, or was lately: then it is no news.
@@ -233,6 +247,17 @@ class Dissemination:
             sent += self._send(target, now)
         return sent
 
+    def _eager_now(self, rate: float) -> int:
+        """How many copies of a broadcast leave at once: fewer when tokens are short.
+
+        At some events per second all of an event's eager copies would use up the tokens, and the first
+        copies of the next one would wait for theirs; the rest go at the ticks, several events in a packet.
+        In a flood every packet is full anyway, and order is all: what is told first has to arrive first.
+        """
+        if self._tokens >= self._burst * PLENTY or rate > self._base_rate * FLOOD:
+            return self._eager_limit
+        return min(self._eager_limit, EAGER_WHEN_SHORT if self._tokens >= self._reserve else 1)
+
     def _on_flush(self, now: float) -> None:
         """Send first copies while there are tokens, and come back when there will be one."""
         self._flush = None
@@ -244,7 +269,7 @@ class Dissemination:
             soon = now + self._config.gossip_nodes / rate
             self._tick = self._timers.call_at(min(self._tick.at, soon), self._on_tick)
         fruitless = 0
-        while (fewest := self._fewest_transmits()) is not None and fewest < self._eager_limit:
+        while (fewest := self._fewest_transmits()) is not None and fewest < self._eager_now(rate):
             if self._tokens < 1:
                 wait = max((1 - self._tokens) / rate, MIN_PAUSE)
                 self._flush = self._timers.call_at(now + wait, self._on_flush)
@@ -261,7 +286,7 @@ class Dissemination:
         rate = self._rate()
         self._refill(rate, now)
         # First copies may have used up the tokens: the two together keep to the rate.
-        most = min(self._config.gossip_nodes, round(self._tokens))
+        most = min(self._config.gossip_nodes, round(self._tokens - self._reserve))
         self._tokens -= self._send_packets(most, now)
         if len(self) and len(self.ring):
             interval = self._config.gossip_nodes / rate

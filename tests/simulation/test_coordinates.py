@@ -53,10 +53,10 @@ def coordinates(host: Host) -> Any:
 def test_estimates_approach_the_round_trips_of_the_network() -> None:
     pool = WidePool(3, between_cities)
     hosts = pool.joined(12)
-    pool.run(20)
+    pool.run(15)
     early = median(errors(pool, hosts))
 
-    pool.run(580)
+    pool.run(585)
 
     late = errors(pool, hosts)
     assert median(late) < 0.1 < early

@@ -209,6 +209,29 @@ def test_steady_news_never_costs_more_packets_than_memberlist_would_send(interva
     assert len(late) <= rate * 20.0 * 1.07
 
 
+@pytest.mark.parametrize("interval", [0.075, 0.1, 0.2])
+def test_steady_news_always_have_a_token_for_their_first_copies(interval: float) -> None:
+    rig = Rig(60)
+    pushed: dict[bytes, float] = {}
+
+    while rig.now < 140.0:
+        message = b"%f" % rig.now
+        pushed[message] = rig.now
+        rig.push(message)
+        rig.run(interval)
+
+    first: dict[bytes, float] = {}
+    for at, _, messages in rig.sent:
+        for message in messages:
+            first.setdefault(message, at)
+    waits = sorted(first[message] - at for message, at in pushed.items())
+    assert waits[int(0.95 * len(waits))] < 0.01
+    # Late copies are not forgotten for it: every message is sent as often as it would be otherwise.
+    copies = Counter(message for _, _, messages in rig.sent for message in messages)
+    settled = [count for message, count in copies.items() if pushed[message] < 130.0]
+    assert set(settled) == {8}
+
+
 def test_a_backlog_raises_the_rate_and_is_sent_within_seconds() -> None:
     rig = Rig(60)
     for number in range(2_000):

@@ -26,6 +26,7 @@ from agent.decode import Body
 from agent.definitions import MAINTENANCE, check_definition, service_definition, status_of
 from agent.durations import format_duration
 from agent.logs import Value
+from agent.registrations import service_fields
 from gossip.errors import GossipError
 from gossip.files import write_private
 from gossip.tasks import Tasks
@@ -261,23 +262,7 @@ def _name_of(item_id: str) -> str:
 
 def service_data(definition: ServiceDefinition) -> dict[str, Any]:
     """A definition in the words that `service_definition` reads; its checks are written apart."""
-    service = definition.service
-    passing, warning = service.weights
-    return {
-        "ID": service.id,
-        "Name": service.service,
-        "Tags": list(service.tags),
-        "Port": service.port,
-        "Address": service.address,
-        "Meta": dict(service.meta),
-        "TaggedAddresses": {
-            name: {"Address": address, "Port": port}
-            for name, (address, port) in service.tagged_addresses.items()
-        },
-        "Weights": {"Passing": passing, "Warning": warning},
-        "EnableTagOverride": service.enable_tag_override,
-        "Token": definition.token,
-    }
+    return {**service_fields(definition.service, "Name"), "Token": definition.token}
 
 
 def check_data(check: CheckDefinition) -> dict[str, Any]:

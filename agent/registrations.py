@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.decode import Body
     from agent.store.entries import Deregistration, Registration, ServiceEntry
 
-__all__ = ["check_of", "deregistration_data", "node_of", "registration_data"]
+__all__ = ["check_of", "deregistration_data", "node_of", "registration_data", "service_fields"]
 
 
 # Reading
@@ -87,7 +87,7 @@ def registration_data(write: Registration) -> dict[str, Any]:
         "TaggedAddresses": dict(node.tagged_addresses),
         "NodeMeta": dict(node.meta),
         "SkipNodeUpdate": write.keep_node,
-        **({} if service is None else {"Service": _service_data(service)}),
+        **({} if service is None else {"Service": service_fields(service, "Service")}),
         **({"Checks": list(map(_check_data, write.checks))} if write.checks else {}),
     }
 
@@ -97,18 +97,19 @@ def deregistration_data(write: Deregistration) -> dict[str, Any]:
     return {"Node": write.node, "ServiceID": write.service_id, "CheckID": write.check_id}
 
 
-def _service_data(service: ServiceEntry) -> dict[str, Any]:
+def service_fields(service: ServiceEntry, name: str) -> dict[str, Any]:
+    """A service in the words that `agent.definitions` reads; `name` is the key of its name."""
     passing, warning = service.weights
     return {
         "ID": service.id,
-        "Service": service.service,
+        name: service.service,
         "Tags": list(service.tags),
         "Port": service.port,
         "Address": service.address,
         "Meta": dict(service.meta),
         "TaggedAddresses": {
-            name: {"Address": address, "Port": port}
-            for name, (address, port) in service.tagged_addresses.items()
+            kind: {"Address": address, "Port": port}
+            for kind, (address, port) in service.tagged_addresses.items()
         },
         "Weights": {"Passing": passing, "Warning": warning},
         "EnableTagOverride": service.enable_tag_override,

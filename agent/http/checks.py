@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.decode import Body
 from agent.definitions import DefinitionError, check_definition, status_of
 from agent.http.answers import json_text
+from agent.http.entries import check_data
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
 from agent.http.routing import Call, Methods, Reply, Route, Rows
@@ -139,21 +140,7 @@ def _by_id(checks: Sequence[CheckEntry]) -> Sequence[CheckEntry]:
 
 def check_shown(check: CheckEntry) -> dict[str, Any]:
     """A check as Consul 1.8 shows it to the agent's clients."""
-    return {
-        "Node": check.node,
-        "CheckID": check.check_id,
-        "Name": check.name,
-        "Status": check.status,
-        "Notes": check.notes,
-        "Output": check.output,
-        "ServiceID": check.service_id,
-        "ServiceName": check.service_name,
-        "ServiceTags": list(check.service_tags),
-        "Type": check.type,
-        "Definition": {},
-        "CreateIndex": 0,
-        "ModifyIndex": 0,
-    }
+    return check_data(check) | {"Definition": {}}
 
 
 def _to_json(check: CheckEntry) -> str:

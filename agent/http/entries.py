@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from agent.store.catalog import Instance
     from agent.store.entries import CheckEntry, Entry, NodeEntry, ServiceEntry
 
-__all__ = ["check_json", "instance_json", "node_data", "node_json", "row_json", "service_data"]
+__all__ = [
+    "check_data",
+    "check_json",
+    "instance_json",
+    "node_data",
+    "node_json",
+    "row_json",
+    "service_data",
+]
 
 
 def node_json(node: NodeEntry, datacenter: str) -> str:
@@ -25,7 +33,7 @@ def node_json(node: NodeEntry, datacenter: str) -> str:
 
 def check_json(check: CheckEntry) -> str:
     """A check."""
-    return _remembered(check, "entry", lambda: json_text(_check_data(check)))
+    return _remembered(check, "entry", lambda: json_text(check_data(check)))
 
 
 def instance_json(instance: Instance, datacenter: str) -> str:
@@ -90,7 +98,8 @@ def service_data(service: ServiceEntry) -> dict[str, Any]:
 _PROXY: dict[str, Any] = {"MeshGateway": {}, "Expose": {}}
 
 
-def _check_data(check: CheckEntry) -> dict[str, Any]:
+def check_data(check: CheckEntry) -> dict[str, Any]:
+    """The keys of a check."""
     return {
         "Node": check.node,
         "CheckID": check.check_id,

@@ -28,13 +28,14 @@ from simulations.bench.figure import Goal, Group, Quantity, Samples
 from simulations.bench.lab import share, to_stderr
 from simulations.bench.load import Answer, Client, LoadError, checked, load
 from simulations.bench.node import new_loop
+from simulations.bench.options import chosen
 from simulations.bench.report import Report
 from simulations.bench.served import SYSTEMS, Catalog, Served, cores, served
 from simulations.local.ports import Ports
 from simulations.peers import PeerMissingError, find_peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 EVENTS = 300
 """Fired before anything is measured: more than the list holds."""
@@ -340,22 +341,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("waiters", 1000, "clients that wait for one change")
     parser.add_argument("-format", "--format", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
-    options.systems = _chosen(parser, "systems", options.systems, SYSTEMS)
-    options.cases = _chosen(parser, "cases", options.cases, cases)
+    options.systems = chosen(parser, "systems", options.systems, SYSTEMS)
+    options.cases = chosen(parser, "cases", options.cases, cases)
     for name in ("nodes", "services", "rounds", "seconds", "connections", "waiters"):
         value = getattr(options, name)
         if not 0 < value < math.inf:
             parser.error(f"-{name} {value:g} is not above 0")
     return options
-
-
-def _chosen(
-    parser: argparse.ArgumentParser, what: str, text: str, known: Mapping[str, object]
-) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"-{what} {unknown[0]!r} is none of {', '.join(known)}")
-    return names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from simulations.bench.figures import FIGURES
 from simulations.bench.lab import Lab, to_stderr
 from simulations.bench.network import isolate
+from simulations.bench.options import chosen
 from simulations.bench.participant import SYSTEMS
 from simulations.bench.processes import python_compiled
 from simulations.bench.report import Report
@@ -27,7 +28,7 @@ from simulations.bench.traffic import TrafficCounter
 from simulations.peers import PeerMissingError, find_peer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 EXAMPLES = """examples:
   python -m simulations.bench.peers -n 10                            everything, against Serf
@@ -76,22 +77,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("-format", "--format", choices=("text", "json"), default="text")
     options = parser.parse_args(arguments)
-    options.figures = _chosen(parser, "figures", options.figures, FIGURES)
-    options.systems = _chosen(parser, "systems", options.systems, SYSTEMS)
+    options.figures = chosen(parser, "figures", options.figures, FIGURES)
+    options.systems = chosen(parser, "systems", options.systems, SYSTEMS)
     if options.n < 3:
         parser.error(f"-n {options.n} is below 3, where nothing spreads")
     if min(options.seconds, options.trials, options.rounds) <= 0:
         parser.error("-seconds, -trials and -rounds are above 0")
     return options
-
-
-def _chosen(
-    parser: argparse.ArgumentParser, what: str, text: str, known: Mapping[str, object]
-) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"-{what} {unknown[0]!r} is none of {', '.join(known)}")
-    return names
 
 
 async def compare(options: argparse.Namespace, *, isolated: bool) -> Report:

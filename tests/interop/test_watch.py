@@ -74,10 +74,14 @@ async def address(request: pytest.FixtureRequest, start_consul: Any) -> AsyncIte
             yield f"127.0.0.1:{agent.port}"
 
 
-async def put(address: str, path: str, body: Any = None) -> Any:
+def host_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+async def put(address: str, path: str, body: Any = None) -> Any:
     data = json.dumps(body).encode() if body is not None else b""
-    answer = await request((host, int(port)), "PUT", path, body=data)
+    answer = await request(host_port(address), "PUT", path, body=data)
     assert answer.status == 200, answer.body
     return answer
 
@@ -123,7 +127,12 @@ async def test_both_print_the_same(address: str) -> None:
     async def fired() -> bool:
         return (await run(OURS, address, "-type=event"))[1].count('"ID"') == 3
 
+    async def told() -> bool:
+        nodes = (await request(host_port(address), "GET", "/v1/catalog/nodes")).json()
+        return all(node["TaggedAddresses"] for node in nodes if node["Node"] != NODE["Node"])
+
     await eventually(fired, within=10, what="three events", every=0.1)
+    await eventually(told, within=20, what="the agent has told the catalog of its node", every=0.1)
     for argv in EXACT:
         ours, theirs = await asyncio.gather(*(run(one, address, *argv) for one in (OURS, consul)))
         assert ours == theirs

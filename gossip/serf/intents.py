@@ -157,9 +157,12 @@ class Intents:
             return
 
         def erase_unless_back(now: float) -> None:
-            # Serf erases it whatever happened meanwhile; one that refuted stays.
+            # Serf erases it whatever happened meanwhile. One that refuted stays, and so does one that
+            # still answers: nothing would tell us of it again.
+            record = self._node.membership.table.get(member.info.name)
             if members.get(member.info.name) is member and (
                 member.status in {MemberStatus.LEAVING, MemberStatus.LEFT}
+                and (record is None or record.gone)
             ):
                 members.erase(member, now)
 

@@ -392,12 +392,28 @@ def test_pruning_somebody_who_is_still_leaving_waits_for_the_leave(before: Membe
     rig.m.prober.stop()
 
     rig.node.force_leave("ann", rig.now, prune=True)
-    rig.advance(5.9)  # broadcast timeout and propagation delay
+    rig.advance(3)
+    rig.hear(Dead(1, "ann", "ann"))
+    rig.advance(2.9)  # broadcast timeout and propagation delay
     early = rig.told()
     rig.advance(0.2)
 
-    assert early == []
+    assert early == [("left", "ann")]
     assert rig.told() == [("reaped", "ann")]
+
+
+@pytest.mark.parametrize("before", [ALIVE, LEAVING])
+def test_pruning_spares_somebody_who_goes_on_answering_unlike_in_serf(before: MemberStatus) -> None:
+    rig = rig_at(before)
+    rig.m.prober.stop()
+
+    rig.node.force_leave("ann", rig.now, prune=True)
+    rig.advance(7)
+    soon = rig.status("ann")
+    rig.advance(90)
+
+    assert soon is LEAVING
+    assert rig.status("ann") is ALIVE, "the leave that never came is over"
 
 
 def test_pruning_spares_somebody_who_refuted_unlike_in_serf() -> None:

@@ -1,4 +1,4 @@
-"""Genuine programs for tests: skipped with a reason where absent, required in CI."""
+"""What tests need of the machine, genuine programs above all: skipped with a reason where absent, required in CI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require(peer: str) -> str:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip for want of something genuine; with INTEROP=required its absence is a failure."""
+    """Skip for want of something on this machine; with INTEROP=required its absence is a failure."""
     if os.environ.get("INTEROP") == "required":
         pytest.fail(f"INTEROP=required, but {reason}", pytrace=False)
     pytest.skip(reason)

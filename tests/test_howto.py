@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulations.local.process import Process
-from simulations.peers import PeerMissingError, find_peer
+from tests.helpers_peers import missing, require
 from tests.howto import script
 
 ROOT = Path(__file__).parent.parent
@@ -143,7 +143,7 @@ def block(section: str, number: int) -> str:
 
 @pytest.mark.parametrize("how_to", HOW_TOS, ids=lambda how_to: f"{how_to.section} {how_to.number}")
 async def test_a_how_to_of_the_readme_does_what_it_says(how_to: HowTo, tmp_path: Path) -> None:
-    folders = [folder_of(peer) for peer in how_to.peers]
+    folders = [str(Path(require(peer)).parent) for peer in how_to.peers]
     file = tmp_path / "script"
     commands = how_to.before + block(how_to.section, how_to.number) + how_to.after
     file.write_text(script(commands, how_to.shows))
@@ -161,16 +161,6 @@ async def test_a_how_to_of_the_readme_does_what_it_says(how_to: HowTo, tmp_path:
         status = await process.wait(100)
 
     output = (tmp_path / "output").read_text(errors="replace")
-    if "allows no network namespaces" in output and os.environ.get("INTEROP") != "required":
-        pytest.skip(output.strip())
+    if "allows no network namespaces" in output:
+        missing(output.strip())
     assert (status, output.splitlines()[-1:]) == (0, ["!! done"]), output
-
-
-def folder_of(peer: str) -> str:
-    """Where a genuine program is; it has to be there in CI."""
-    try:
-        return str(Path(find_peer(peer)).parent)
-    except PeerMissingError as error:
-        if os.environ.get("INTEROP") == "required":
-            pytest.fail(f"INTEROP=required, but {error}", pytrace=False)
-        pytest.skip(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from agent.asking import pause_after
 from agent.client import ApiError
 from agent.commands.base import CommandError
 
@@ -19,8 +20,6 @@ __all__ = ["GRACE", "WAIT", "follow", "heading", "passes"]
 WAIT = 55.0  # seconds of a blocking query; a peer that vanished is noticed after little more
 GRACE = 20.0  # seconds that an answer may be late
 _RETRY_MAX = 15.0
-_POLL = 1.0  # seconds between looks at an agent that cannot block on this
-_NO_PROGRESS = 0.2  # seconds; bounds the requests when an agent answers at once without news
 
 
 class heading:  # noqa: N801 - used as a statement, like the makers of contexts in contextlib
@@ -69,10 +68,7 @@ def follow(
             context.note(f"connected to {client.address} again")
         yield response, lost
         first, lost, delay = False, False, 1.0
-        if response.index == 0:
-            time.sleep(_POLL)
-        elif response.index == index and time.monotonic() - started < _NO_PROGRESS:
-            time.sleep(_NO_PROGRESS)
+        time.sleep(pause_after(response.index, index, time.monotonic() - started))
         index = response.index
 
 

@@ -22,6 +22,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from agent.asking import pause_after
 from agent.watches.plan import EVENT
 from gossip.errors import GossipError
 
@@ -33,10 +34,6 @@ __all__ = ["AnswerError", "News", "Progress"]
 RETRY = 5.0
 """Seconds, times the square of the number of failures in a row."""
 MAX_RETRY = 180.0
-POLL = 1.0
-"""Seconds between looks at an agent that gives no index."""
-NO_PROGRESS = 0.2
-"""Seconds; bounds the requests when an agent answers at once without news."""
 
 
 class AnswerError(GossipError):
@@ -122,11 +119,7 @@ class Progress:
         return min(RETRY * self._failures**2, MAX_RETRY)
 
     def _follow(self, index: int, elapsed: float) -> None:
-        self.pause = 0.0
-        if index == 0:
-            self.pause = POLL
-        elif index == self._index and elapsed < NO_PROGRESS:
-            self.pause = NO_PROGRESS
+        self.pause = pause_after(index, self._index, elapsed)
         backwards = index < self._index and self._plan.kind != EVENT
         self._index = 0 if backwards else index
 

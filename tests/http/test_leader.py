@@ -13,6 +13,7 @@ import pytest
 
 from agent.config import Ports
 from gossip.errors import ConfigError
+from gossip.events import MemberStatus
 from tests.helpers_agent import TestAgent, eventually, running
 from tests.helpers_forward import KEY, encrypted, join, join_wan, know, server, servers_at, stats
 
@@ -218,8 +219,13 @@ async def test_a_failed_member_that_is_made_to_leave_is_removed_and_a_live_one_s
         await eventually(lambda: status(lead, "web") == ["critical"])
         assert (await lead.put("/v1/agent/force-leave/web")).status == 200
         await eventually(lambda: lead.store.catalog.node("web") is None)
+        held = lead.agent.cluster.node.members.get("alive")
+        assert held is not None
+        before = held.status_ltime
         assert (await lead.put("/v1/agent/force-leave/alive")).status == 200
-        await eventually(lambda: status(lead, "alive") == ["passing"])
+        # It has refuted the leave once it is alive at a later time.
+        await eventually(lambda: held.status_ltime > before and held.status is MemberStatus.ALIVE)
+        assert status(lead, "alive") == ["passing"]
 
 
 async def test_a_leader_that_starts_again_knows_everything_and_keeps_who_is_not_back_yet() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from agent.decode import Body
 from agent.definitions import check_definition, service_definition
 from agent.http.checks import MAX_BODY
 from tests.helpers_agent import Answer, TestAgent, eventually, running
+from tests.helpers_processes import is_alive
 from tests.http.test_reload import reload
 
 if TYPE_CHECKING:
@@ -348,15 +348,7 @@ async def test_a_script_is_run_and_ends_with_its_check(tmp_path: Path) -> None:
         await eventually(both)
         await put(agent, "check/deregister/y")
         child = int(await eventually(pid.read_text))
-        await eventually(lambda: not _runs(child))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        await eventually(lambda: not is_alive(child))
 
 
 async def test_scripts_are_never_taken_from_another_machine(

@@ -12,6 +12,7 @@ from simulations.local.http import request
 from simulations.local.wait import eventually
 from tests.helpers_agent import running
 from tests.helpers_forward import SERVER
+from tests.helpers_processes import output_of
 
 if TYPE_CHECKING:
     from simulations.local.http import Response
@@ -275,9 +276,9 @@ async def test_consuls_command_line_reads_our_catalog(genuine_consul: str) -> No
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-            out, _ = await process.communicate()
+            out = await output_of(process)
             assert process.returncode == 0, out
-            return [line.split() for line in out.decode().splitlines() if line]
+            return [line.split() for line in out.splitlines() if line]
 
         assert await consul("catalog", "datacenters") == [["dc1"]]
         assert await consul("catalog", "nodes") == [

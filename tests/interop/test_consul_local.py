@@ -12,6 +12,7 @@ import pytest
 from simulations.local.http import request
 from simulations.local.wait import eventually
 from tests.helpers_agent import running
+from tests.helpers_processes import output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,16 +194,15 @@ async def test_checks_that_are_made_say_the_same(start_consul: Any) -> None:
                 for answer in await both(consul, ours, "GET", "/v1/agent/checks")
             ]
 
-        async def all_ran() -> bool:
-            return all(
-                output and output != "last words"
-                for shown in await states()
-                for _, output in shown.values()
-            )
+        said: list[dict[str, tuple[str, str]]] = []
 
-        await eventually(all_ran, within=30, what="every check ran on both")
-        theirs_said, ours_said = await states()
-        assert ours_said == theirs_said
+        async def agree() -> bool:
+            said[:] = theirs, mine = await states()
+            outputs = [output for shown in said for _, output in shown.values()]
+            return all(output and output != "last words" for output in outputs) and mine == theirs
+
+        # Checks go on being made, so both are asked again where one is ahead of the other.
+        await eventually(agree, within=30, what=lambda: f"every check ran on both alike: {said}")
 
 
 async def test_consuls_command_line_registers_and_maintains_with_ours(
@@ -222,9 +222,9 @@ async def test_consuls_command_line_registers_and_maintains_with_ours(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-            out, _ = await process.communicate()
+            out = await output_of(process)
             assert process.returncode == 0, out
-            return out.decode()
+            return out
 
         assert await cli("services", "register", str(file)) == "Registered service: web\n"
         (check,) = ours.agent.local.checks

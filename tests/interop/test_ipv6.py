@@ -17,6 +17,7 @@ from simulations.cluster import LocalCluster
 from simulations.local.wait import eventually
 from simulations.peers import find_peer
 from tests.helpers_agent import FAST, running
+from tests.helpers_processes import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,9 +194,9 @@ async def _members(program: list[str], agent: LocalAgent) -> str:
         env=os.environ | {"CONSUL_HTTP_ADDR": join_host_port(*agent.http)},
         stdout=asyncio.subprocess.PIPE,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out = await output_of(process)
     assert process.returncode == 0
-    return "\n".join(line.rstrip() for line in out.decode().splitlines())
+    return "\n".join(line.rstrip() for line in out.splitlines())
 
 
 def _lists(cluster: Cluster, names: set[str]) -> Callable[[], bool]:

@@ -14,6 +14,7 @@ from gossip.swim.members import Status
 from gossip.wire.address import join_host_port
 from simulations.cluster.agent import LocalAgent
 from simulations.local.wait import eventually
+from tests.helpers_processes import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -152,8 +153,7 @@ async def test_tags_that_change_at_run_time_are_seen_on_the_other_side(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(20):
-            out, _ = await process.communicate()
+        out = await output_of(process)
         assert process.returncode == 0, out
         return out
 

@@ -17,6 +17,7 @@ from simulations.local.wait import eventually
 from simulations.peers import find_peer
 from tests.helpers_agent import running
 from tests.helpers_forward import SERVER
+from tests.helpers_processes import output_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,8 +102,8 @@ async def start(program: list[str], address: str, *argv: str) -> asyncio.subproc
 async def run(program: list[str], address: str, *argv: str) -> tuple[int | None, str]:
     """Exit code and output of a watch without a handler."""
     process = await start(program, address, *argv)
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode, out.decode()
+    out = await output_of(process)
+    return process.returncode, out
 
 
 def said(value: Any) -> Any:

@@ -19,15 +19,20 @@ from simulations.cluster.experiment import Row, run_processes
 from simulations.cluster.machines import Router
 from simulations.local.wait import eventually
 from simulations.plan import Plan, PlanError
+from tests.helpers_peers import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 FAST = {"probe_interval": 0.5, "probe_timeout": 0.25, "suspicion_mult": 2}
-needs_root = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="makes network namespaces"
-)
+
+
+@pytest.fixture
+def root() -> None:
+    """For tests whose plans make network namespaces and mount file systems."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        missing("only root makes network namespaces with an address for each agent")
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def used_namespaces() -> set[int]:
     return found
 
 
-@needs_root
+@pytest.mark.usefixtures("root")
 async def test_faults_of_processes_network_disk_and_keys_do_what_they_say_to_real_agents(
     scratch: Path,
 ) -> None:
@@ -143,7 +148,7 @@ def test_what_applications_and_operators_do_needs_no_namespace(scratch: Path) ->
     assert rows[-1].what == "settled"
 
 
-@needs_root
+@pytest.mark.usefixtures("root")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 async def test_an_interrupted_or_killed_run_leaves_no_process_namespace_or_folder(
     scratch: Path, how: signal.Signals

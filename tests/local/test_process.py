@@ -8,12 +8,16 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from simulations.local.process import Process
 from simulations.local.wait import eventually
+from tests.helpers_processes import is_alive
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 WITH_CHILD = (
@@ -38,15 +42,6 @@ def python(code: str, log: Path, **settings: object) -> Process:
     return Process("child", [sys.executable, "-c", code], log=log, **settings)  # type: ignore[arg-type]  # test settings
 
 
-def alive(pid: int) -> bool:
-    """Whether the process exists and is more than an entry that nobody has collected yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 async def test_an_exception_in_the_block_ends_the_child_and_what_it_started(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = python(WITH_CHILD, log)
@@ -61,7 +56,7 @@ async def test_an_exception_in_the_block_ends_the_child_and_what_it_started(tmp_
 
     assert not child.running
     assert child.exit_status == -signal.SIGKILL
-    await eventually(lambda: not alive(numbers(log)), within=5, what="the grandchild ends too")
+    await eventually(lambda: not is_alive(numbers(log)), within=5, what="the grandchild ends too")
 
 
 async def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
@@ -69,11 +64,11 @@ async def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) 
     command = [sys.executable, "-c", PARENT, str(tmp_path / "child")]
     async with Process("parent", command, log=log) as parent:
         pid = await eventually(lambda: numbers(log), within=10, what="the child's pid")
-        assert alive(pid)
+        assert is_alive(pid)
 
         os.kill(parent.pid, signal.SIGKILL)
 
-        await eventually(lambda: not alive(pid), within=5, what="the child ends with its parent")
+        await eventually(lambda: not is_alive(pid), within=5, what="the child ends with its parent")
 
 
 def numbers(log: Path) -> int:

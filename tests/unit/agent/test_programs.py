@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
@@ -11,7 +12,7 @@ import uvloop
 from agent.check_runners.output import Tail
 from agent.programs import run_program
 from tests.helpers_agent import eventually
-from tests.unit.agent.check_runners.test_script import is_alive, pid_in
+from tests.helpers_processes import is_alive, pid_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,19 +64,26 @@ async def test_a_time_that_is_over_ends_it() -> None:
 @pytest.mark.parametrize("turns", range(12))
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_run_that_is_cancelled_while_it_starts_leaves_nothing_behind(
-    factory: Callable[[], asyncio.AbstractEventLoop], turns: int, tmp_path: Path
+    factory: Callable[[], asyncio.AbstractEventLoop], turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "pid"
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr("agent.programs.subprocess.Popen", Popen)
 
     async def work() -> None:
-        run = asyncio.ensure_future(shell(f"sleep 1000 & echo $! >{file}; wait", stdin=b"x"))
+        run = asyncio.ensure_future(shell("sleep 1000 & wait", stdin=b"x"))
         for _ in range(turns):
             await asyncio.sleep(0)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        if file.exists() and (text := file.read_text().strip()):
-            await eventually(lambda: not is_alive(int(text)))
+        await eventually(lambda: all(one.returncode is not None for one in started))
+        assert not any(is_alive(one.pid) for one in started)
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work())

@@ -13,6 +13,7 @@ import pytest
 from agent.check_runners.script import run_script
 from agent.store.entries import Status
 from tests.helpers_agent import eventually
+from tests.helpers_processes import is_alive, pid_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,20 +25,6 @@ LONG = 60.0
 
 async def shell(text: str, within: float = LONG) -> Result:
     return await run_script(["sh", "-c", text], within, Counter())
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123 - a line of text
-        return file.read().rpartition(")")[2].split()[0] != "Z"
-
-
-async def pid_in(file: Path) -> int:
-    text = await eventually(lambda: file.exists() and file.read_text().strip())
-    return int(text)
 
 
 @pytest.mark.parametrize(

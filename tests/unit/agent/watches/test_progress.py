@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from agent.asking import NO_PROGRESS, POLL
 from agent.decode import Body
 from agent.watches.plan import watch_plan
-from agent.watches.progress import MAX_RETRY, NO_PROGRESS, POLL, AnswerError, News, Progress
+from agent.watches.progress import MAX_RETRY, AnswerError, News, Progress
 
 SLOW = 5.0
 

@@ -213,6 +213,23 @@ async def test_tags_that_others_may_change_are_taken_over() -> None:
         assert tags("db") == ("primary",)
 
 
+@pytest.mark.parametrize("token", ["two\nlines", "x" * 8193, "\u2603" * 2731])
+async def test_a_token_that_cannot_be_sent_holds_up_nothing_else(
+    token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with datacenter() as (lead, _, web):
+        failures = web.agent.sync.stats["failures"]
+        await register(web, "odd", Token=token)
+        await register(web, "fine", Token="x" * 8192)
+
+        assert lead.store.catalog.instances("fine")
+        assert not lead.store.catalog.instances("odd")
+        assert web.agent.sync.stats["failures"] == failures
+        assert web.agent.sync.stats["refused"] == 1
+        assert "the token is none that can be sent" in caplog.text
+        assert token not in caplog.text
+
+
 async def test_a_leader_that_lost_its_catalog_is_told_again_by_everybody() -> None:
     async with running("web", datacenter="dc1") as web:
         await register(web, "db")

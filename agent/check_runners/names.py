@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,6 +57,9 @@ def _look_up(host: str, port: int, family: int, flags: int = 0) -> list[tuple[An
 
 def reason_of(error: OSError) -> str:
     """Why there is no connection, in the words of the system's own list where it has one."""
+    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's
+        reasons = (getattr(error, name, "") for name in ("verify_message", "reason", "strerror"))
+        return f"tls: {next(filter(None, reasons), error)}"
     if isinstance(error, socket.gaierror):
         return "lookup: no such host" if error.errno == socket.EAI_NONAME else f"lookup: {error}"
     return f"connect: {os.strerror(error.errno).lower()}" if error.errno else str(error)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.check_runners.http import MAX_BODY, HttpClient
-from agent.check_runners.names import Names
+from agent.check_runners.names import Names, reason_of
 from agent.decode import Body
 from agent.definitions import check_definition
 from agent.store.entries import Status
@@ -200,6 +202,29 @@ async def test_a_redirect_after_a_post_is_a_get_unless_it_says_otherwise() -> No
             "POST",
             "POST",
         ]
+
+
+async def test_a_server_that_speaks_no_tls_is_told_as_that() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer("400 Bad Request"))
+        with suppress(ConnectionError):
+            await reader.read()  # until the client has enough
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        result = await ask(f"https://127.0.0.1:{port}/")
+    dialled = f"dial tcp 127.0.0.1:{port}: tls: "
+    assert result.status is Status.CRITICAL
+    assert re.search(f"{re.escape(dialled)}[A-Z_]+$", result.output), result.output
+
+
+def test_a_certificate_that_does_not_hold_is_told_with_the_reason() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "certificate has expired"
+    assert reason_of(error) == "tls: certificate has expired"
+    assert reason_of(ssl.SSLError(8, "EOF occurred")) == "tls: EOF occurred"
 
 
 async def test_neither_passwords_nor_headers_are_shown() -> None:

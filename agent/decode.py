@@ -12,7 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from agent.durations import parse_duration
+from agent.durations import is_duration, parse_duration
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
@@ -102,12 +102,16 @@ class Body:
     def duration(self, key: str) -> float:
         """Seconds, from a duration such as ``10s`` or whole nanoseconds; 0 when there is none."""
         value = self._get(key, 0)
+        wrong = self._wrong(key, 'a duration such as "10s"')
+        if not isinstance(value, str):
+            seconds = self.number(key) / 1e9
+            if not is_duration(seconds):
+                raise wrong
+            return seconds
         try:
-            if isinstance(value, str):
-                return parse_duration(value) if value else 0.0
+            return parse_duration(value) if value else 0.0
         except ValueError:
-            raise self._wrong(key, 'a duration such as "10s"') from None
-        return self.number(key) / 1e9
+            raise wrong from None
 
     def mapping(self, key: str) -> dict[str, str]:
         """An object whose values are strings."""

@@ -7,7 +7,7 @@ bare number is refused rather than guessed at.
 
 from __future__ import annotations
 
-__all__ = ["format_duration", "parse_duration"]
+__all__ = ["format_duration", "is_duration", "parse_duration"]
 
 _UNIT_NS = {
     "ns": 1,
@@ -20,6 +20,7 @@ _UNIT_NS = {
     "h": 3600 * 1_000_000_000,
 }
 _LIMIT_NS = 2**63  # Go keeps nanoseconds in an int64: about 292 years
+_LIMIT = _LIMIT_NS / 1e9  # seconds; the last nanoseconds below it round up to it
 _LIMIT_TEXT = 128  # characters; far above any sensible duration, and bounds the work
 
 
@@ -55,9 +56,14 @@ def parse_duration(text: str) -> float:
         scale = _UNIT_NS[unit]
         total += int(whole or "0") * scale
         total += int(fraction or "0") * scale // 10 ** len(fraction)
-        if total >= _LIMIT_NS:
+        if not is_duration(total / 1e9):
             raise ValueError(f'duration "{text}" exceeds the limit of about 292 years')
     return sign * total / 1e9
+
+
+def is_duration(seconds: float) -> bool:
+    """Whether Go can hold a duration of so many seconds."""
+    return -_LIMIT < seconds < _LIMIT
 
 
 def format_duration(seconds: float) -> str:
@@ -66,7 +72,7 @@ def format_duration(seconds: float) -> str:
     Raises:
         ValueError: the value is not finite or exceeds what Go can hold.
     """
-    if not -_LIMIT_NS / 1e9 < seconds < _LIMIT_NS / 1e9:
+    if not is_duration(seconds):
         raise ValueError(f"duration of {seconds} seconds is out of range")
     ns = round(seconds * 1e9)
     sign, ns = ("-" if ns < 0 else ""), abs(ns)

@@ -28,7 +28,7 @@ from agent.durations import format_duration
 from agent.logs import Value
 from agent.registrations import service_fields
 from gossip.errors import GossipError
-from gossip.files import write_private
+from gossip.files import remove_private, write_private
 from gossip.tasks import Tasks
 from gossip.worker import Worker
 
@@ -73,11 +73,19 @@ class State:
 
 @dataclass(slots=True)
 class Stored:
-    """All that was kept, by ID; definitions in no order that matters."""
+    """All that was kept, by ID; definitions in no order that matters.
+
+    Attributes:
+        services: definitions.
+        checks: likewise.
+        states: what TTL checks were told, as long as it holds.
+        expired: IDs of checks whose state holds no longer; the files are still there.
+    """
 
     services: dict[str, ServiceDefinition] = field(default_factory=dict)
     checks: dict[str, CheckDefinition] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
+    expired: list[str] = field(default_factory=list)
 
 
 Key: TypeAlias = tuple[Folder, str]
@@ -122,6 +130,7 @@ class LocalFiles:
         self._read_all(Folder.STATES, _read_state, states)
         now = self._now()
         stored.states = {key: state for key, (state, expires) in states.items() if expires >= now}
+        stored.expired = [key for key in states if key not in stored.states]
         return stored
 
     def _read_all(
@@ -243,7 +252,7 @@ class LocalFiles:
             path = self._path(*key)
             try:
                 if data is None:
-                    path.unlink(missing_ok=True)
+                    remove_private(path)
                 else:
                     write_private(path, data)
             except OSError as error:

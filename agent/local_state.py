@@ -111,7 +111,8 @@ class LocalState:
                 gone[Folder.CHECKS, check_id] = None
             else:
                 self._add_check(check, Source.CLIENT, stored.states.get(check_id))
-        gone |= {(Folder.STATES, key): None for key in stored.states if not self.checks.get(key)}
+        of_nobody = [key for key in stored.states if not self.checks.get(key)]
+        gone |= {(Folder.STATES, key): None for key in (*of_nobody, *stored.expired)}
         self._files.save_soon(gone)
         self._tasks.spawn(self._reap())
 
@@ -385,10 +386,12 @@ class LocalState:
         while True:
             await asyncio.sleep(REAP_INTERVAL)
             for service_id in sorted(self.checks.overdue()):
-                self.reaped += 1
-                log.warning("service critical for too long, deregistered id=%s", Value(service_id))
                 with suppress(GossipError):  # the disk; told in the log, and tried again
                     await self.deregister_service(service_id)
+                    self.reaped += 1
+                    log.warning(
+                        "service critical for too long, deregistered id=%s", Value(service_id)
+                    )
 
 
 def _check_files(check_id: str) -> list[Key]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["write_private"]
+__all__ = ["remove_private", "write_private"]
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -33,8 +34,24 @@ def write_private(path: Path, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_folder(path.parent)
+
+
+def remove_private(path: Path) -> None:
+    """Remove a file, which may be gone already: it does not come back once this returns. It blocks likewise.
+
+    Raises:
+        OSError: it is there, or may be there again after a power cut.
+    """
+    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # the folder was never made
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have the disk know which names there are, or a power cut brings the old ones back."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # or a power cut brings the old name back
+        os.fsync(folder)
     finally:
         os.close(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -56,6 +57,26 @@ async def test_what_is_removed_is_gone_after_a_restart(tmp_path: Path) -> None:
     await files.save(dict.fromkeys(ALL))
     stored = await LocalFiles(tmp_path).load()
     assert (stored.services, stored.checks) == ({}, {})
+
+
+async def test_a_removal_is_on_the_disk_when_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = LocalFiles(tmp_path)
+    await files.save(ALL)
+    removed = path_of(tmp_path, "services", "web")
+    synced: list[bool] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), removed.parent.stat()):
+            synced.append(not removed.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await files.save({(Folder.SERVICES, "web"): None})
+    assert synced == [True]
+    await files.save({(Folder.STATES, "never"): None})  # whose folder was never made
 
 
 async def test_the_state_of_a_ttl_check_holds_until_its_time_is_over(tmp_path: Path) -> None:

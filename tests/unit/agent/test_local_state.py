@@ -12,7 +12,7 @@ from agent import local_state as module
 from agent.changes import Kind
 from agent.decode import Body
 from agent.definitions import check_definition, service_definition
-from agent.local_files import Folder
+from agent.local_files import Folder, State
 from agent.local_state import LocalState
 from agent.maintenance import UnknownServiceError, maintain_node, maintain_service
 from agent.store.entries import Status
@@ -225,6 +225,20 @@ async def test_the_configuration_wins_over_what_clients_registered_before_the_re
         assert ids(state) == ([], [])
 
 
+async def test_what_ttl_checks_said_too_long_ago_is_removed_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / Folder.STATES.value
+    async with started(folder=tmp_path) as state:
+        await state.register_check(check())
+        for name in ("mem", "gone"):
+            state._files.save_state(name, State(Status.PASSING, ""), -60)
+    assert len(list(folder.iterdir())) == 2
+    async with started(folder=tmp_path) as state:
+        assert says(state, "mem") == ("critical", "")
+    assert list(folder.iterdir()) == []
+
+
 async def test_what_cannot_be_restored_is_named_and_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -362,6 +376,30 @@ def test_a_service_that_is_critical_for_too_long_is_deregistered() -> None:
                 await asyncio.sleep(29)
             assert ids(state) == (["api"], ["node", "service:api"])
             assert state.stats()["reaped"] == 1
+
+    in_virtual_time(work())
+
+
+def test_a_service_that_the_disk_does_not_let_go_of_is_tried_again_and_counted_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        async with started() as state:
+            limit = {"DeregisterCriticalServiceAfter": "1m", "TTL": "1m"}
+            await state.register_service(service(Check=limit))
+            monkeypatch.setattr(state._files, "save", refuse)
+            await asyncio.sleep(300)
+            assert ids(state)[0] == ["web"]
+            assert state.stats()["reaped"] == 0
+            assert "deregistered" not in caplog.text
+            monkeypatch.undo()
+            await asyncio.sleep(60)
+            assert ids(state)[0] == []
+            assert state.stats()["reaped"] == 1
+            assert caplog.text.count("deregistered") == 1
+
+    async def refuse(_changes: object) -> None:
+        raise GossipError("cannot keep it on the disk: it is full")
 
     in_virtual_time(work())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import DefinitionError, service_entry
+from agent.definitions import service_entry
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.reading import (
@@ -70,15 +70,12 @@ async def register(call: Call) -> Reply:
     for check in many:
         if (other := check.text("Node")) and folded(other) != folded(name):
             raise HttpError(400, f'check node "{other}" does not match node "{name}"')
-    try:
-        write = Registration(
-            node=node_of(body),
-            service=None if service is None else service_entry(service, name, "Service"),
-            checks=tuple(check_of(check, name) for check in many),
-            keep_node=body.truth("SkipNodeUpdate"),
-        )
-    except DefinitionError as error:
-        raise HttpError(400, str(error)) from None
+    write = Registration(
+        node=node_of(body),
+        service=None if service is None else service_entry(service, name, "Service"),
+        checks=tuple(check_of(check, name) for check in many),
+        keep_node=body.truth("SkipNodeUpdate"),
+    )
     await store_of(call).register(write)
     return Reply(data=True)
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import DefinitionError, check_definition, status_of
+from agent.definitions import check_definition, status_of
 from agent.http.answers import json_text
 from agent.http.entries import check_data
 from agent.http.errors import HttpError
@@ -52,11 +52,7 @@ async def checks(call: Call) -> Reply:
 
 async def register(call: Call) -> Reply:
     """Add a check, or define it anew."""
-    body = Body.parse(await call.read_body(MAX_BODY))
-    try:
-        definition = check_definition(body)
-    except DefinitionError as error:
-        raise HttpError(400, str(error)) from None
+    definition = check_definition(Body.parse(await call.read_body(MAX_BODY)))
     check_scripts(call, [definition])
     token = definition.token or token_of(call.parameters, call.headers)
     await call.agent.local.register_check(replace(definition, token=token))
@@ -85,10 +81,7 @@ async def update(call: Call) -> Reply:
     """The same with status and output in a body."""
     body = Body.parse(await call.read_body(MAX_BODY))
     text = body.text("Status")
-    try:
-        status = status_of(text, f"Invalid check status: '{text[:60]}'")
-    except DefinitionError as error:
-        raise HttpError(400, str(error)) from None
+    status = status_of(text, f"Invalid check status: '{text[:60]}'")
     call.agent.local.tell(call.rest, status, body.text("Output"))
     await call.agent.sync.told()
     return Reply()

@@ -12,13 +12,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent.decode import DecodeError
+from agent.definitions import DefinitionError
 from agent.errors import BusyError
 from agent.forward.messages import TOKEN_HEADER, Answer
 from agent.http.access_log import redact
 from agent.http.answers import Renderer
 from agent.http.errors import HttpError
 from agent.http.query import blocking, token_of
-from agent.http.reading import with_own_name
+from agent.http.reading import JITTER, with_own_name
 from agent.http.routing import NOTHING, Forwards
 from gossip.errors import GossipError
 
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 
 FORWARD_TIMEOUT = 10.0
 """Seconds for a forwarded request, besides the time that a blocking query waits at its server."""
-JITTER = 1 / 16
-"""Servers may wait longer than asked, by up to this part of the wait."""
 
 
 class Endpoints:
@@ -159,6 +158,8 @@ class Endpoints:
             return Answer(error.status, error.text.encode("utf-8", "replace"), error.headers)
         except DecodeError as error:
             return Answer(400, f"Request decode failed: {error}".encode())
+        except DefinitionError as error:
+            return Answer(400, str(error).encode("utf-8", "replace"))
         except BusyError as error:
             return Answer(429, str(error).encode(), {"Retry-After": "1"})
         except GossipError as error:

@@ -8,10 +8,10 @@ keys themselves.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
+from agent.decode import Body
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth
 from agent.http.routing import Call, Forwards, Methods, Reply, Route
@@ -37,7 +37,9 @@ def routes() -> tuple[Route, ...]:
 async def keyring(call: Call) -> Reply:
     """List the keys, or have every member install, use or remove one."""
     operation = _OPERATIONS[call.method]
-    text = "" if operation == "list" else await _read_key(call)
+    text = ""
+    if operation != "list":
+        text = Body.parse(await call.read_body(MAX_BODY)).text("Key")
     relay_factor, local_only = relay_factor_of(call), _local_only(call)
     if local_only and operation != "list":
         raise HttpError(
@@ -86,18 +88,3 @@ def _local_only(call: Call) -> bool:
         raise HttpError(
             400, f'Error parsing local-only: "{text[:20]}" is not true or false'
         ) from None
-
-
-async def _read_key(call: Call) -> str:
-    """The key of the body as it is written there; what is wrong with it is told without it."""
-    try:
-        body = json.loads(await call.read_body(MAX_BODY))
-    except (ValueError, RecursionError):
-        raise HttpError(400, "Request decode failed: the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise HttpError(400, "Request decode failed: the body is not an object")
-    # Consul's reader takes keys of any case.
-    key = next((value for name, value in body.items() if name.lower() == "key"), "")
-    if not isinstance(key, str):
-        raise HttpError(400, "Request decode failed: Key is not a string")
-    return key

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.store.watch import Topic
 
 __all__ = [
+    "JITTER",
     "check_read",
     "instance_filter",
     "nearness",
@@ -41,7 +42,8 @@ T = TypeVar("T")
 WAIT = 300.0
 """Default wait of a blocking query, seconds."""
 JITTER = 1 / 16
-"""Waits are up to this part longer, so that clients that came together do not come back together."""
+"""Waits are up to this part longer, so that clients that came together do not come back together; who
+forwards a query waits as long for its server."""
 OURSELVES = "_agent"
 """What ``?near=`` says for the agent that was asked."""
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import DefinitionError, service_definition
+from agent.definitions import service_definition
 from agent.http.answers import json_text
 from agent.http.checks import check_scripts, parse_enable, reason_of
 from agent.http.errors import HttpError
@@ -45,11 +45,7 @@ async def services(call: Call) -> Reply:
 
 async def register(call: Call) -> Reply:
     """Add a service with its checks, or define it anew."""
-    body = Body.parse(await call.read_body(MAX_BODY))
-    try:
-        definition = service_definition(body)
-    except DefinitionError as error:
-        raise HttpError(400, str(error)) from None
+    definition = service_definition(Body.parse(await call.read_body(MAX_BODY)))
     replace_checks = _replaces_checks(call)
     check_scripts(call, definition.checks)
     if token := definition.token or token_of(call.parameters, call.headers):

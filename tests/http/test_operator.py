@@ -194,7 +194,7 @@ async def test_clients_do_not_operate_keyrings(one: TestAgent) -> None:
 @pytest.mark.parametrize(
     ("method", "query", "body", "status", "text"),
     [
-        ("POST", "", b"{", 400, "Request decode failed: the body is not JSON"),
+        ("POST", "", b"{", 400, "Request decode failed: the body is not JSON at byte 1"),
         ("POST", "", b"[]", 400, "Request decode failed: the body is not an object"),
         ("PUT", "", b'{"Key":1}', 400, "Request decode failed: Key is not a string"),
         ("POST", "", b"x" * 5000, 413, "The body of the request exceeds the limit of 4096 bytes"),

@@ -8,8 +8,8 @@
 Member events are acted on as they come. A pass over all members, at the start and then every
 `RECONCILE_INTERVAL`, repairs what was missed; it writes nothing where the catalog is right already. Nodes
 that gossip does not know any more go with such a pass, but only those that were missing in the one before
-too, and not while we are alone: a leader that starts again finds its pool bit by bit. Nodes without a
-serfHealth check were registered by somebody else, and are never touched.
+too, and not while we are alone: a leader that starts again finds its pool bit by bit. Nodes that gossip knows
+nothing of and that have no serfHealth check were registered by somebody else, and are never touched.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from agent.definitions import CONSUL_SERVICE
 from agent.logs import Value
 from agent.servers import server_of
 from agent.store.entries import (
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from gossip.aio import Cluster
     from gossip.events import Member
 
-__all__ = ["CONSUL", "RECONCILE_INTERVAL", "Reconciler", "wanted"]
+__all__ = ["RECONCILE_INTERVAL", "Reconciler", "wanted"]
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,6 @@ RECONCILE_INTERVAL = 60.0
 TOGETHER = 256
 """Members compared at a time in a pass; their writes share a sync of the disk."""
 
-CONSUL = "consul"
-"""Name and ID of the service that every server has."""
 ALIVE = "Agent alive and reachable"
 FAILED = "Agent not live or unreachable"
 
@@ -85,7 +84,7 @@ def _alive(member: Member, catalog: Catalog) -> Write | None:
     service = _consul_service(member)
     node = NodeEntry(node=member.name, address=member.addr, id=member.tags.get("id", ""))
     if known is not None:
-        held = known.services.get(CONSUL)
+        held = known.services.get(CONSUL_SERVICE)
         is_right = known.node.address == member.addr and (
             service is None
             or (held is not None and held.meta == service.meta and held.port == service.port)
@@ -117,8 +116,8 @@ def _serf_check(node: str, status: Status, output: str) -> CheckEntry:
 
 def _says(catalog: Catalog, node: str, status: Status) -> bool:
     """Whether the node's serfHealth check has this status."""
-    checks = catalog.node_checks(node)
-    return any(check.check_id == SERF_CHECK and check.status is status for check in checks)
+    check = catalog.check(node, SERF_CHECK)
+    return check is not None and check.status is status
 
 
 def _consul_service(member: Member) -> ServiceEntry | None:
@@ -135,7 +134,9 @@ def _consul_service(member: Member) -> ServiceEntry | None:
         "version": member.tags.get("build", "").partition(":")[0],
     }
     _, port = server.address
-    return ServiceEntry(node=member.name, id=CONSUL, service=CONSUL, port=port, meta=meta)
+    return ServiceEntry(
+        node=member.name, id=CONSUL_SERVICE, service=CONSUL_SERVICE, port=port, meta=meta
+    )
 
 
 _FOLLOWED = (MemberJoined, MemberUpdated, MemberFailed, MemberLeft, MemberReaped)
@@ -222,9 +223,8 @@ class Reconciler:
     def _reaped(self, name: str) -> Write | None:
         if self._cluster.member(name) is not None:
             return None  # it came back
-        checks = self._store.catalog.node_checks(name)
-        has_check = any(check.check_id == SERF_CHECK for check in checks)
-        return _gone(name, self._store.catalog) if has_check else None
+        catalog = self._store.catalog
+        return _gone(name, catalog) if catalog.check(name, SERF_CHECK) else None
 
     async def full_pass(self) -> None:
         """Compare all members and the catalog."""
@@ -234,8 +234,9 @@ class Reconciler:
             await self._write(map(self._wanted, names[at : at + TOGETHER]))
             await asyncio.sleep(0)  # a large pool does not hold the loop
         there = {folded(member.name) for member in self._cluster.members()}
-        checks = self._store.catalog.checks()
-        missing = {folded(one.node) for one in checks if one.check_id == SERF_CHECK} - there
+        catalog = self._store.catalog
+        known = (folded(node.node) for node in catalog.nodes())
+        missing = {name for name in known if name not in there and catalog.check(name, SERF_CHECK)}
         if self._is_isolated():
             missing = set()
         gone = sorted(missing & self._missing)

@@ -117,6 +117,11 @@ class Catalog:
         node = self._nodes.get(folded(name))
         return [] if node is None else [check for _, check in sorted(node.checks.items())]
 
+    def check(self, node: str, check_id: str) -> CheckEntry | None:
+        """A check on a node, or of one of its services; None when it is not known."""
+        found = self._nodes.get(folded(node))
+        return None if found is None else found.checks.get(check_id)
+
     def service_checks(self, service: str) -> list[CheckEntry]:
         """The checks of all instances of a service; those of their nodes are not among them."""
         return [

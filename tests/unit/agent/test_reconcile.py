@@ -76,8 +76,8 @@ async def follow(store: Store, one: Member) -> int:
 
 
 def serf_check(store: Store, node: str = "web") -> tuple[str, str] | None:
-    found = [one for one in store.catalog.node_checks(node) if one.check_id == "serfHealth"]
-    return (found[0].status, found[0].output) if found else None
+    found = store.catalog.check(node, "serfHealth")
+    return None if found is None else (found.status, found.output)
 
 
 async def test_a_member_that_is_alive_is_a_node_whose_check_passes() -> None:

@@ -210,6 +210,9 @@ async def test_names_of_nodes_and_services_are_the_same_in_any_case() -> None:
         assert len(store.catalog.instances("WEB")) == 1
         assert len(store.catalog.service_checks("Web")) == 1
         assert len(store.catalog.node_checks("Web-1")) == 2
+        assert store.catalog.check("Web-1", "ping") == check(store, "ping")
+        assert store.catalog.check("web-1", "Ping") is None
+        assert store.catalog.check("web-2", "ping") is None
 
 
 async def test_a_node_that_comes_with_the_id_of_another_was_renamed() -> None:

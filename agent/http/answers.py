@@ -82,6 +82,8 @@ def _make(reply: Reply, *, pretty: bool) -> bytes | asyncio.Task[bytes]:
 
 def _rows_to_json(rows: Rows, *, pretty: bool) -> bytes:
     items = rows.select(rows.items)
+    if rows.key is not None:
+        items = sorted(items, key=rows.key)
     left, right = "[]" if rows.key is None else "{}"
     if not pretty or not items:
         texts = (f"{_key_of(rows, item, ':')}{rows.render(item)}" for item in items)

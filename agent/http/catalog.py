@@ -13,6 +13,7 @@ from agent.http.reading import (
     instance_filter,
     nearness,
     node_filter,
+    nodes_with_meta,
     ready,
     store_of,
     version_of,
@@ -126,8 +127,7 @@ async def services(call: Call) -> Reply:
             headers,
             version=version_of(call, headers),
         )
-    matches = node_filter(call)
-    there = {folded(node.node) for node in catalog.nodes() if matches(node.meta)}
+    there = nodes_with_meta(call)
     on_these = {
         name: [service for service in found if folded(service.node) in there]
         for name, found in catalog.services().items()

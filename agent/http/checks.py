@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.decode import Body
 from agent.definitions import check_definition, status_of
 from agent.http.answers import json_text
-from agent.http.entries import check_data
+from agent.http.entries import check_shown
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
 from agent.http.routing import Call, Methods, Reply, Route, Rows
@@ -17,12 +17,11 @@ from agent.maintenance import maintain_node
 from agent.store.entries import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     from agent.definitions import CheckDefinition
-    from agent.store.entries import CheckEntry
 
-__all__ = ["check_scripts", "check_shown", "parse_enable", "reason_of", "routes"]
+__all__ = ["check_scripts", "parse_enable", "reason_of", "routes"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration or of an update, whose output is cut in any case."""
@@ -47,7 +46,7 @@ async def checks(call: Call) -> Reply:
     """Show the checks by ID; how they are made is not shown, as it may hold secrets."""
     refuse_filter(call.parameters)
     entries = [check.entry for check in call.agent.local.checks]
-    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("check_id")))
+    return Reply(Rows(entries, lambda one: json_text(check_shown(one)), key=attrgetter("check_id")))
 
 
 async def register(call: Call) -> Reply:
@@ -125,16 +124,3 @@ def check_scripts(call: Call, found: Iterable[CheckDefinition]) -> None:
     """
     if not call.local and any(check.kind == "script" for check in found):
         raise HttpError(403, "Scripts are taken from clients on this machine only")
-
-
-def _by_id(checks: Sequence[CheckEntry]) -> Sequence[CheckEntry]:
-    return sorted(checks, key=attrgetter("check_id"))
-
-
-def check_shown(check: CheckEntry) -> dict[str, Any]:
-    """A check as Consul 1.8 shows it to the agent's clients."""
-    return check_data(check) | {"Definition": {}}
-
-
-def _to_json(check: CheckEntry) -> str:
-    return json_text(check_shown(check))

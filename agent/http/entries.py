@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 __all__ = [
     "check_data",
     "check_json",
+    "check_shown",
     "instance_json",
     "node_data",
     "node_json",
     "row_json",
     "service_data",
+    "service_shown",
 ]
 
 
@@ -115,6 +117,27 @@ def check_data(check: CheckEntry) -> dict[str, Any]:
         "CreateIndex": check.create_index,
         "ModifyIndex": check.modify_index,
     }
+
+
+def service_shown(service: ServiceEntry) -> dict[str, Any]:
+    """A service as it is shown to the clients of its own agent, which have it without indexes."""
+    tagged = {"TaggedAddresses": _tagged(service)} if service.tagged_addresses else {}
+    return {
+        "ID": service.id,
+        "Service": service.service,
+        "Tags": service.tags,
+        "Meta": service.meta,
+        "Port": service.port,
+        "Address": service.address,
+        **tagged,
+        "Weights": _weights(service),
+        "EnableTagOverride": service.enable_tag_override,
+    }
+
+
+def check_shown(check: CheckEntry) -> dict[str, Any]:
+    """A check likewise; how it is made is not shown, as it may hold secrets."""
+    return check_data(check) | {"Definition": {}}
 
 
 def _node_columns(node: NodeEntry, datacenter: str) -> dict[str, Any]:

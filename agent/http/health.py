@@ -11,7 +11,7 @@ from agent.http.reading import (
     check_read,
     instance_filter,
     nearness,
-    node_filter,
+    nodes_with_meta,
     ready,
     store_of,
     version_of,
@@ -76,11 +76,9 @@ async def _checks(call: Call, topic: Topic, read: Callable[[Catalog], list[Check
     near = nearness(call)
 
     def make() -> Rows:
-        catalog = store_of(call).catalog
-        found = read(catalog)
+        found = read(store_of(call).catalog)
         if call.has("node-meta"):
-            matches = node_filter(call)
-            there = {folded(node.node) for node in catalog.nodes() if matches(node.meta)}
+            there = nodes_with_meta(call)
             found = [check for check in found if folded(check.node) in there]
         return Rows(found, check_json, lambda checks: near(checks, lambda check: check.node))
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.definitions import MAINTENANCE
-from agent.http.checks import check_shown
+from agent.http.entries import check_shown, service_shown
 from agent.http.errors import HttpError
 from agent.http.routing import Call, Methods, Reply, Route
-from agent.http.services import service_shown
 from agent.store.entries import Status
 
 if TYPE_CHECKING:

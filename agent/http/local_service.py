@@ -10,10 +10,10 @@ import asyncio
 from hashlib import blake2b
 
 from agent.http.answers import json_text
+from agent.http.entries import service_shown
 from agent.http.errors import HttpError
 from agent.http.query import blocking
 from agent.http.routing import Call, Methods, Reply, Route
-from agent.http.services import service_shown
 
 __all__ = ["routes"]
 

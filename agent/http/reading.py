@@ -31,6 +31,7 @@ __all__ = [
     "instance_filter",
     "nearness",
     "node_filter",
+    "nodes_with_meta",
     "ready",
     "store_of",
     "version_of",
@@ -104,6 +105,12 @@ def node_filter(call: Call) -> Callable[[Mapping[str, str]], bool]:
     """Whether the metadata of a node is what every ``?node-meta=key:value`` asks for."""
     wanted = [pair.partition(":")[::2] for pair in call.all("node-meta")]
     return lambda meta: all(meta.get(key) == value for key, value in wanted)
+
+
+def nodes_with_meta(call: Call) -> set[str]:
+    """The nodes with the metadata that every ``?node-meta=`` asks for, by their folded names."""
+    matches = node_filter(call)
+    return {folded(node.node) for node in store_of(call).catalog.nodes() if matches(node.meta)}
 
 
 def instance_filter(call: Call) -> Callable[[Sequence[Instance]], Sequence[Instance]]:

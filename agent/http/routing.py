@@ -126,7 +126,7 @@ class Rows:
         items: values that do not change.
         render: makes the JSON of one; called on another thread.
         select: picks those that are shown, and puts them in order; likewise.
-        key: of an item, likewise, when the JSON is an object instead of an array.
+        key: of an item, likewise, when the JSON is an object instead of an array; it is in their order.
     """
 
     items: Sequence[Any]

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
 from agent.definitions import service_definition
 from agent.http.answers import json_text
 from agent.http.checks import check_scripts, parse_enable, reason_of
+from agent.http.entries import service_shown
 from agent.http.errors import HttpError
 from agent.http.query import parse_truth, refuse_filter, token_of
 from agent.http.routing import Call, Methods, Reply, Route, Rows
 from agent.maintenance import UnknownServiceError, maintain_service
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from agent.store.entries import ServiceEntry
-
-__all__ = ["routes", "service_shown"]
+__all__ = ["routes"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a registration; a service with all it may have takes a few kilobytes."""
@@ -40,7 +35,7 @@ async def services(call: Call) -> Reply:
     """Show the services by ID."""
     refuse_filter(call.parameters)
     entries = [service.entry for service in call.agent.local.services.values()]
-    return Reply(Rows(entries, _to_json, _by_id, key=attrgetter("id")))
+    return Reply(Rows(entries, lambda one: json_text(service_shown(one)), key=attrgetter("id")))
 
 
 async def register(call: Call) -> Reply:
@@ -85,31 +80,3 @@ async def maintenance(call: Call) -> Reply:
         raise HttpError(404, str(error)) from None
     await call.agent.sync.told()
     return Reply()
-
-
-def _by_id(services: Sequence[ServiceEntry]) -> Sequence[ServiceEntry]:
-    return sorted(services, key=attrgetter("id"))
-
-
-def service_shown(service: ServiceEntry) -> dict[str, Any]:
-    """A service as Consul 1.8 shows it to the agent's clients."""
-    passing, warning = service.weights
-    tagged = {
-        name: {"Address": address, "Port": port}
-        for name, (address, port) in service.tagged_addresses.items()
-    }
-    return {
-        "ID": service.id,
-        "Service": service.service,
-        "Tags": list(service.tags),
-        "Meta": dict(service.meta),
-        "Port": service.port,
-        "Address": service.address,
-        **({"TaggedAddresses": tagged} if tagged else {}),
-        "Weights": {"Passing": passing, "Warning": warning},
-        "EnableTagOverride": service.enable_tag_override,
-    }
-
-
-def _to_json(service: ServiceEntry) -> str:
-    return json_text(service_shown(service))

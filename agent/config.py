@@ -18,8 +18,10 @@ from agent.config_rules import (
     find_problems,
     find_warnings,
 )
+from agent.credentials import credentials
 from agent.servers import FORWARD_TAG, FORWARD_VERSION
 from agent.version import BUILD, PROTOCOL, PROTOCOL_MAX, PROTOCOL_MIN
+from agent.watches.plan import HttpHandler
 from gossip.config import Config
 from gossip.errors import ConfigError
 
@@ -298,7 +300,13 @@ class AgentConfig:
         checks = [*self.checks, *(check for one in self.services for check in one.checks)]
         tokens = [*(one.token for one in self.services), *(check.token for check in checks)]
         tokens += [plan.token for plan in self.watches]
-        return (self.encrypt, self.acl_token, self.rpc_auth, *tokens)
+        headers = [
+            (k, v) for check in checks for k, values in check.headers.items() for v in values
+        ]
+        for plan in self.watches:
+            if isinstance(plan.handler, HttpHandler):
+                headers += plan.handler.headers
+        return (self.encrypt, self.acl_token, self.rpc_auth, *tokens, *credentials(headers))
 
     @property
     def gossip_keys(self) -> tuple[bytes, ...]:

@@ -2,7 +2,7 @@
 
 The program leads a process group of its own, so that all it started ends with it when its time is over, or
 the run is cancelled. Its output is read from a pipe of ours: one that it handed to a process outside of the
-group cannot hold us up.
+group cannot hold us up longer than the time that the run has; one without end waits for it, as Go's `exec` does.
 
 A thread of its own starts the program and waits for it. The loops' own ways to start one fork: they copy
 the tables of all our memory, during which the loop stands still for milliseconds each time, and they are

@@ -117,13 +117,7 @@ async def take_over(agent: Agent, config: AgentConfig) -> list[str]:
         raise GossipError("the agent is leaving")
     old = agent.config
     changed = list(_changed(old, config))
-    in_force = old.replace(
-        **{
-            key: getattr(config, key)
-            for key in RELOADABLE
-            if getattr(config, key) != getattr(old, key)
-        }
-    )
+    in_force = old.replace(**{key: getattr(config, key) for key in RELOADABLE})
     if in_force.tags != old.tags:
         await agent.announce(in_force)
     agent.config = in_force

@@ -332,7 +332,9 @@ def _read(setting: Setting, value: Any) -> Any:
             isinstance(v, str) for v in value.values()
         ):
             return dict(value)
-        case Kind.MAP if isinstance(value, list) and all("=" in v for v in value):
+        case Kind.MAP if isinstance(value, list) and all(
+            isinstance(v, str) and "=" in v for v in value
+        ):
             return dict(v.split("=", 1) for v in value)  # from a flag given once or more
         case kind if kind in _DEFINITIONS and isinstance(value, list):
             return _definitions(_DEFINITIONS[kind], value)

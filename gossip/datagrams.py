@@ -152,7 +152,7 @@ class Datagrams:
         return [(data, self._zones.member_address(source)) for data, source in received]
 
     def close(self) -> None:
-        """Close the socket for good; a pending `receive` returns None."""
+        """Close the socket for good; a pending `receive` returns an empty list."""
         self._closed = True
         if self._sender is not None:
             self._sender.cancel()

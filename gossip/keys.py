@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gossip.errors import WireError
+from gossip.errors import GossipError, WireError
 from gossip.events import MemberStatus, QueryAnswer
-from gossip.rotation import RotationStep, rotate
+from gossip.rotation import RotationError, RotationStep, rotate
 from gossip.wire.keyring import KeyringError, decode_key, encode_key
 from gossip.wire.serf import KeyRequest, KeyResponse, decode_serf
 
@@ -184,7 +184,10 @@ class _Rotated:
     async def ask(self, action: RotationAction, key: bytes) -> KeyResult:
         """Ask all members."""
         operation = "list" if action == "verify" else action
-        return await self.cluster.keys.operate(operation, key, relay_factor=self.relay_factor)
+        try:
+            return await self.cluster.keys.operate(operation, key, relay_factor=self.relay_factor)
+        except GossipError as error:
+            raise RotationError(str(error)) from None
 
     async def failed(self) -> list[str]:
         """Who failed, as far as this member knows."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from agent.client import Client, Response
     from agent.commands.base import Context
 
-__all__ = ["GRACE", "WAIT", "follow", "heading", "passes"]
+__all__ = ["ANSWER_TIMEOUT", "WAIT", "follow", "heading", "passes"]
 
 WAIT = 55.0  # seconds of a blocking query; a peer that vanished is noticed after little more
-GRACE = 20.0  # seconds that an answer may be late
+ANSWER_TIMEOUT = WAIT * 17 / 16 + 20.0  # its jitter, and seconds that an answer may be late
 _RETRY_MAX = 15.0
 
 
@@ -54,7 +54,7 @@ def follow(
         started = time.monotonic()
         asked = query | ({"index": index, "wait": f"{WAIT:g}s"} if index else {})
         try:
-            response = client.get(path, asked, timeout=WAIT * 17 / 16 + GRACE)
+            response = client.get(path, asked, timeout=ANSWER_TIMEOUT)
         except ApiError as error:
             if first or not passes(error):
                 raise

@@ -11,7 +11,7 @@ import time
 
 from agent.client import ApiError
 from agent.commands.base import HTTP_FLAGS, Command, CommandError
-from agent.commands.http import GRACE, WAIT, heading, passes
+from agent.commands.http import ANSWER_TIMEOUT, WAIT, heading, passes
 from agent.decode import Body
 from agent.flags import Flag, UsageError, parse_bool
 from agent.watches.plan import TYPES, PlanError, watch_plan
@@ -83,7 +83,7 @@ def _changes(context: Context, client: Client, plan: Plan) -> Iterator[News]:
     while True:
         started = time.monotonic()
         try:
-            response = client.get(progress.target(), timeout=WAIT * 17 / 16 + GRACE)
+            response = client.get(progress.target(), timeout=ANSWER_TIMEOUT)
             news = progress.answered(response.index, response.body, time.monotonic() - started)
         except (ApiError, GossipError) as error:
             if first or (isinstance(error, ApiError) and not passes(error)):
@@ -118,7 +118,7 @@ def _handle(args: Sequence[str], news: News, ending: _Ending) -> None:
         raise CommandError(f"Error starting handler: {error}") from None
     try:
         ending.release()
-        process.communicate(news.text.encode())
+        process.communicate(news.data)
     finally:
         _end(process)
     if process.returncode > 0:

@@ -66,7 +66,7 @@ async def _send(
     async with session.request(
         handler.method,
         handler.url,
-        data=news.text.encode(),
+        data=news.data,
         headers=[*(line for line in headers if line[0].lower() not in own), *handler.headers],
         allow_redirects=False,
         ssl=not handler.skip_verify,

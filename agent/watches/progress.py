@@ -47,12 +47,12 @@ class News:
     Attributes:
         index: of the answer; 0 when it had none.
         value: the answer, of events the new ones.
-        text: the same as JSON in one line, with its end.
+        data: the same as JSON in one line, with its end.
     """
 
     index: int
     value: Any
-    text: str
+    data: bytes
 
 
 class Progress:
@@ -103,13 +103,13 @@ class Progress:
         if self._plan.kind == EVENT:
             value = self._new_events(value)
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
-        text = text.encode("utf-8", "replace").decode()  # halves of surrogate pairs are no text
-        told = blake2b(text.encode(), digest_size=16).digest()
+        data = text.encode("utf-8", "replace")  # halves of surrogate pairs are no text
+        told = blake2b(data, digest_size=16).digest()
         same = not value if self._plan.kind == EVENT else told == self._told
         self._told = told
         self._failures = 0
         self._follow(index, elapsed)
-        return News(index, value, text) if first or not same else None
+        return News(index, value, data) if first or not same else None
 
     def failed(self) -> float:
         """There is no usable answer; gives the seconds until the next attempt."""

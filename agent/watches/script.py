@@ -26,7 +26,7 @@ async def run_handler(handler: ScriptHandler, news: News) -> bool:
         code = await run_program(
             handler.args,
             output,
-            stdin=news.text.encode(),
+            stdin=news.data,
             env={"CONSUL_INDEX": str(news.index)},
         )
     except OSError as error:

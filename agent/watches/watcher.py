@@ -57,13 +57,16 @@ class Watches:
         self._running: list[tuple[Plan, asyncio.Task[None]]] = []
         self._counts: Counter[str] = Counter(errors=0, handled=0, handlers_failed=0)
         self._handling = 0
+        self._closed = False
         self._tasks = Tasks(log)
 
     def follow(self, plans: Iterable[Plan]) -> None:
         """Run these and no others; one that runs already goes on where it is.
 
-        The handler of one that is stopped is ended, with all that it started.
+        The handler of one that is stopped is ended, with all that it started. Once closed, nothing runs.
         """
+        if self._closed:
+            return
         wanted = list(plans)
         kept = []
         for plan, task in self._running:
@@ -76,6 +79,7 @@ class Watches:
 
     async def close(self) -> None:
         """End all of them, handlers included. Idempotent."""
+        self._closed = True
         self._running.clear()
         async with AsyncExitStack() as stack:
             stack.callback(self._names.close)

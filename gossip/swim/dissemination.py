@@ -166,8 +166,7 @@ class Dissemination:
         multiplier = self._config.retransmit_mult
         if nodes is not None:
             self.membership.limit = retransmit_limit(multiplier, nodes)
-            limit = self.membership.limit if self._config.eager else 0
-            self._eager_limit = limit - ceil(limit / KEPT_SHARE)
+            self._eager_limit = self.farewell_transmits() if self._config.eager else 0
         if members is not None:
             for queue in (self.intents, self.queries, self.events):
                 queue.limit = retransmit_limit(multiplier, members)

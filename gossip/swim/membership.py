@@ -39,7 +39,7 @@ from gossip.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from gossip.config import Config
@@ -212,10 +212,14 @@ class Membership(Outbox):
             parts += self.dissemination.take(room, member.info.address, now)
         self.send_packet(parts, address)
 
+    def send_to(self, member: Record, parts: Sequence[bytes]) -> None:
+        """Queue one packet of these messages, with a checksum for a member that understands one."""
+        self.send_packet(parts, member.info.address, crc=member.info.protocol_max >= 5)
+
     def tell_all(self, message: bytes) -> None:
         """Send a message to up to `FAREWELL_FANOUT` members at once, one packet each."""
         for record in self.table.choose(FAREWELL_FANOUT, self.is_reachable):
-            self.send_packet([message], record.info.address, crc=record.info.protocol_max >= 5)
+            self.send_to(record, [message])
 
     def broadcast_fits(self, message: bytes) -> bool:
         """Whether a message can travel in a gossip packet at all."""
@@ -243,7 +247,7 @@ class Membership(Outbox):
     def _send_gossip(self, target: Record, now: float) -> bool:
         parts = self.dissemination.take(self._room, target.info.address, now)
         if parts:
-            self.send_packet(parts, target.info.address, crc=target.info.protocol_max >= 5)
+            self.send_to(target, parts)
         return bool(parts)
 
     def is_reachable(self, record: Record) -> bool:
@@ -419,8 +423,7 @@ class Membership(Outbox):
         if suspect.node == own.info.name and source is not None and not self.leaving:
             accuser = self.member_at(suspect.sender, source)
             if accuser is not None:
-                crc = accuser.info.protocol_max >= 5
-                self.send_packet([self._alive(own)], source, crc=crc)
+                self.send_to(accuser, [self._alive(own)])
 
     def _refute(self, incarnation: int, now: float) -> None:
         self.own.incarnation = max(self.own.incarnation, incarnation) + 1
@@ -452,8 +455,7 @@ class Membership(Outbox):
         record = self.table.get(name)
         assert record is not None  # noqa: S101 - suspects are not reaped
         suspect = Suspect(record.incarnation, name, self.config.name)
-        crc = record.info.protocol_max >= 5
-        self.send_packet([suspect.encode()], record.info.address, crc=crc)
+        self.send_to(record, [suspect.encode()])
 
     def _declare_dead(self, name: str, now: float) -> None:
         record = self.table.get(name)

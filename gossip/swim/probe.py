@@ -120,8 +120,7 @@ class Prober:
         if record.status is Status.SUSPECT:
             # Tell it of the suspicion in the same packet, so that it can refute at once.
             news = Suspect(record.incarnation, record.info.name, self._config.name)
-            crc = record.info.protocol_max >= 5
-            membership.send_packet([ping, news.encode()], record.info.address, crc=crc)
+            membership.send_to(record, [ping, news.encode()])
         else:
             membership.send(ping, record.info.address, now, record)
         probe.timer = membership.timers.call_at(now + self._config.probe_timeout, self._on_timeout)

@@ -26,21 +26,18 @@ MAX_AT_ONCE = 3
 
 
 class Reminders:
-    """The recently dead of one `Membership`, which says who died and who is alive again."""
+    """The recently dead of one `Membership`, which says who died; who is alive again is left out."""
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
-        self._dead: dict[str, Record] = {}  # in the order of their deaths
-        self._ticking = False
+        self._dead: dict[str, Record] = {}
 
     def add(self, record: Record, now: float) -> None:
         """A member was declared dead."""
-        self._dead.pop(record.info.name, None)
-        self._dead[record.info.name] = record
-        if not self._ticking:
-            self._ticking = True
+        if not self._dead:
             interval = self._membership.config.probe_interval
             self._wait(interval * self._membership.rng.random(), now)
+        self._dead[record.info.name] = record
 
     def _wait(self, seconds: float, now: float) -> None:
         self._membership.timers.call_at(now + seconds, self._tick)
@@ -54,13 +51,13 @@ class Reminders:
             for name, record in self._dead.items()
             if record.status is Status.DEAD and record.changed_at >= oldest
         }
-        if not self._dead or membership.leaving:
-            self._ticking = False
+        if membership.leaving:
+            self._dead.clear()
+        if not self._dead:
             return
         share = PER_INTERVAL * len(self._dead) / max(membership.table.alive, 1)
         count = min(int(share + membership.rng.random()), MAX_AT_ONCE, len(self._dead))
         for record in membership.rng.sample(list(self._dead.values()), count):
             dead = Dead(record.incarnation, record.info.name, config.name)
-            crc = record.info.protocol_max >= 5
-            membership.send_packet([dead.encode()], record.info.address, crc=crc)
+            membership.send_to(record, [dead.encode()])
         self._wait(config.probe_interval, now)

@@ -271,6 +271,18 @@ async def test_a_rotation_without_encryption_ends_at_once(start: Start) -> None:
     assert "encryption not enabled" in step.problem
 
 
+async def test_a_rotation_at_a_member_that_was_closed_ends_with_a_step_that_says_so(
+    start: Start,
+) -> None:
+    cluster = await start("one")
+    await cluster.close()
+
+    (step,) = await steps_of(cluster, NEW)
+
+    assert (step.action, step.ok) == ("list", False)
+    assert step.problem
+
+
 # The file
 
 

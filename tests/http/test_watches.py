@@ -10,6 +10,8 @@ import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agent.decode import Body
 from agent.http.app import HttpServer
 from agent.watches.plan import watch_definition
@@ -22,8 +24,6 @@ from tests.http.test_process import client, started
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    import pytest
 
     from agent.watches.plan import Plan
 

@@ -237,6 +237,8 @@ def test_what_is_defined_twice_is_warned_about(tmp_path: Path) -> None:
         ),
         ({"check": {"name": "a"}}, "key check: Invalid check: TTL must be > 0 for TTL checks"),
         ({"check": 1}, "key check: expects an object"),
+        ({"tags": [1]}, "key tags: [1] is not an object of strings"),
+        ({"node_meta": [["a=b"]]}, "key node_meta: "),
         ({"checks": [1]}, "key checks: expects an object"),
         (
             {"check": {"name": "a", "args": ["true"], "interval": "1s"}},
@@ -326,6 +328,21 @@ def test_an_agent_has_so_many_watches_and_no_more(tmp_path: Path) -> None:
     assert errors_of(tmp_path, {"watches": [watch] * 65}) == [
         "key watches: there are 65, which exceeds the limit of 64"
     ]
+
+
+def test_headers_that_are_credentials_are_secrets_and_others_are_not(tmp_path: Path) -> None:
+    headers = {
+        "Authorization": ["Bearer t0psecret"],
+        "X-Api-Token": ["al5o"],
+        "Accept": ["application/json"],
+    }
+    url = {"http": "http://127.0.0.1/", "interval": "10s", "header": headers}
+    hook = {"path": "http://127.0.0.1/hook", "header": headers}
+    watch = {"type": "nodes", "handler_type": "http", "http_handler_config": hook}
+    for content in ({"check": {"name": "a"} | url}, {"watches": [watch]}):
+        secrets = load(tmp_path, content).secrets
+        assert {"Bearer t0psecret", "t0psecret", "al5o"} <= set(secrets)
+        assert "application/json" not in secrets
 
 
 def test_tokens_of_watches_are_secrets(tmp_path: Path) -> None:

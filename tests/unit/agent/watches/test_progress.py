@@ -36,7 +36,7 @@ def event(number: int) -> dict[str, Any]:
 def test_the_first_answer_is_news_even_when_it_is_empty() -> None:
     one = progress()
     assert one.target() == "/v1/catalog/nodes"
-    assert one.answered(7, b"[ ]", SLOW) == News(7, [], "[]\n")
+    assert one.answered(7, b"[ ]", SLOW) == News(7, [], b"[]\n")
     assert one.target() == "/v1/catalog/nodes?index=7&wait=60s"
 
 
@@ -52,8 +52,7 @@ def test_only_another_answer_is_news_whatever_its_index() -> None:
 def test_the_text_is_one_line_of_json_in_utf_8() -> None:
     news = progress().answered(1, b'{"a": ["\\u00fc", "\\ud800"],\n "b": null}', SLOW)
     assert news is not None
-    assert news.text == '{"a":["\u00fc","?"],"b":null}\n'
-    news.text.encode()
+    assert news.data.decode() == '{"a":["\u00fc","?"],"b":null}\n'
 
 
 def test_an_index_that_goes_backwards_is_forgotten() -> None:

@@ -132,3 +132,17 @@ def test_a_watch_that_is_closed_ends_whatever_it_does(monkeypatch: pytest.Monkey
     assert run(Endpoints(), monkeypatch, seconds=5)[1]["handling"] == 0
     assert run(Endpoints(ok(7, [1])), monkeypatch, seconds=5)[1]["handling"] == 1
     assert run(Endpoints(Answer(500)), monkeypatch, seconds=5)[1]["errors"] == 1
+
+
+def test_what_is_followed_after_the_end_does_not_begin() -> None:
+    endpoints = Endpoints(ok(1, []))
+
+    async def work() -> None:
+        watches = Watches(endpoints.ask)
+        await watches.close()
+        watches.follow([NODES])
+        await asyncio.sleep(60)
+        assert watches.stats()["watching"] == 0
+
+    in_virtual_time(work())
+    assert endpoints.asked == []

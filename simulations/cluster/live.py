@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulations.cluster.compare import WITHIN
 from simulations.cluster.record import figures
 from simulations.cluster.screen import table
 
@@ -81,10 +82,12 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     far = comparison.far()
     yield (
-        f"Further apart than 15 %: {', '.join(far)}."
+        f"Further apart than {WITHIN}, or on one side only: {', '.join(far)}."
         if far
-        else "All that is compared is within 15 %."
+        else f"All that is compared is within {WITHIN}."
     )
+    for problem in comparison.problems:
+        yield f"PROBLEM: {problem}"
     yield "What is in the real figures and not in the simulator's:"
     for reason in comparison.reasons():
         yield f"* {reason}"

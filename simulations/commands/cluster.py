@@ -12,6 +12,7 @@ from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
 from simulations.commands.terminal import json_option, positive, say, say_json
 from simulations.plan import Plan, PlanError
+from simulations.world import NotReachedError
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +79,7 @@ def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan
     except PlanError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, NotReachedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -121,7 +122,7 @@ def _compare(options: argparse.Namespace, plan: Plan) -> int:
         for line in comparison_lines(comparison):
             say(line)
         say(f"Report: {report}")
-    return 1 if comparison.far() or comparison.real.problems else 0
+    return 1 if comparison.far() or comparison.problems else 0
 
 
 def progress_of(options: argparse.Namespace) -> Callable[[str], None]:

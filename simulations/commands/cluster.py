@@ -10,7 +10,7 @@ from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
-from simulations.commands.terminal import json_option, positive, say, say_json
+from simulations.commands.terminal import json_option, positive, say, say_json, writable
 from simulations.plan import Plan, PlanError
 from simulations.world import NotReachedError
 
@@ -70,12 +70,15 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan], int]) -> int:
-    """Find the plan of a command and run it; what goes wrong becomes a line and a status."""
+    """Find the plan of a command and run it; what goes wrong becomes a line and a status.
+
+    A report that could not be written is told before the work.
+    """
     try:
         plan = Plan.find(options.plan)
         if options.nodes:
             plan = plan.with_nodes(options.nodes)
-        return run(options, plan)
+        return run(options, plan) if writable(options.out) else 2
     except PlanError as error:
         sys.stderr.write(f"{error}\n")
         return 2

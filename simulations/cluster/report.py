@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulations import plots
 from simulations.cluster.compare import WITHIN
-from simulations.cluster.live import number
 from simulations.cluster.record import figures
 from simulations.document import Document
+from simulations.report import number
 from simulations.scenario import Curve, Lines
 
 if TYPE_CHECKING:

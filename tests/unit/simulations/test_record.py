@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulations.__main__ import main
+from simulations.cluster.agent import ALIVE, FAILED
 from simulations.cluster.compare import Comparison
 from simulations.cluster.live import comparison_lines, record_lines
-from simulations.cluster.record import ALIVE, FAILED, Record, figures
+from simulations.cluster.record import Record, figures
 from simulations.cluster.report import comparison_document
 from simulations.commands import cluster as commands
 from simulations.plan import Plan

@@ -73,9 +73,7 @@ def writable(folder: Path) -> bool:
     return True
 
 
-def between(
-    low: float, high: float, kind: type[int | float] = float
-) -> Callable[[str], float]:
+def between(low: float, high: float, kind: type[int | float] = float) -> Callable[[str], float]:
     """The type of options whose value has limits, which are allowed themselves."""
     what = "a whole number" if kind is int else "a number"
     limits = f"of at least {low:g}" if high == inf else f"between {low:,} and {high:,}"

@@ -29,8 +29,10 @@ EXAMPLES = """examples:
   python -m simulations compare                              one plan on real agents and in virtual time
 
 exit status: 0 when all went well, 1 when an invariant broke, a fault never happened or a goal was missed,
-2 for bad usage.
+2 for bad usage, 130 when interrupted.
 """
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells give it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_to(subparsers)
     options = parser.parse_args(arguments)
-    status: int = options.do(options)
+    try:
+        status: int = options.do(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        return INTERRUPTED
     return status
 
 

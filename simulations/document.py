@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from simulations import plots
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from simulations.scenario import Bars, Lines
 
-__all__ = ["Document", "join"]
+__all__ = ["Document", "join", "plain"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Document:
     Attributes:
         lines: Markdown, with images where plots can be drawn.
         plots: the files of these images, by name.
-        data: the same for scripts; JSON values.
+        data: the same for scripts, as values that `plain` makes JSON of.
     """
 
     lines: Sequence[str]
@@ -44,7 +45,8 @@ class Document:
         if plots.available():
             for file, plot in self.plots:
                 plots.draw(plot, folder / file)
-        (folder / "report.json").write_text(json.dumps(self.data, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(plain(self.data), indent=2, allow_nan=False)
+        (folder / "report.json").write_text(text + "\n")
         path = folder / "report.md"
         path.write_text("\n".join(self.lines) + "\n")
         return path
@@ -60,3 +62,14 @@ def join(title: str, opening: str, documents: Mapping[str, Document]) -> Documen
         [plot for document in documents.values() for plot in document.plots],
         {name: document.data for name, document in documents.items()},
     )
+
+
+def plain(value: Any) -> Any:
+    """The same without numbers that JSON does not have: infinity and NaN become null."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -6,6 +6,7 @@ Figures are made without pyplot, so nothing global holds them and no window can 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from simulations.scenario import Bars, Lines
@@ -69,7 +70,7 @@ def _lines(axes: Any, plot: Lines) -> None:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axes.minorticks_off()
-    if plot.log_y and any(y > 0 for curve in plot.curves for _, y in curve.points):
+    if plot.log_y and any(0 < y < inf for curve in plot.curves for _, y in curve.points):
         axes.set_yscale("log", nonpositive="mask")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.yaxis.set_minor_formatter(lambda _value, _: "")

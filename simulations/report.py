@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from simulations import plots
@@ -55,11 +55,11 @@ class Part:
         return [(f"{self.scenario.name}-{plot.name}.png", plot) for plot in found]
 
 
-def number(value: str | float) -> str:
-    """A value for people: three digits that count, thousands apart."""
+def number(value: str | float | None) -> str:
+    """A value for people: three digits that count, thousands apart; a dash where there is none."""
     if isinstance(value, str):
         return value
-    if isnan(value):
+    if value is None or isnan(value):
         return "-"
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
@@ -129,7 +129,7 @@ def _section(part: Part, *, with_plots: bool) -> Iterator[str]:
 
 
 def as_json(parts: Sequence[Part], size: Size, seed: int) -> dict[str, Any]:
-    """The report for scripts."""
+    """The report for scripts, as a `Document` has it."""
     return {
         "size": size.value,
         "seed": seed,
@@ -140,9 +140,9 @@ def as_json(parts: Sequence[Part], size: Size, seed: int) -> dict[str, Any]:
                 "title": part.scenario.title,
                 "question": part.scenario.question,
                 "goals": [vars(goal) for goal in part.goals],
-                "table": None if part.findings is None else _plain(vars(part.findings.table)),
+                "table": None if part.findings is None else vars(part.findings.table),
                 "plots": [_plot(file, plot) for file, plot in part.files()],
-                "runs": [_plain(vars(run)) for run in part.runs],
+                "runs": [vars(run) for run in part.runs],
             }
             for part in parts
         ],
@@ -153,18 +153,7 @@ def _plot(file: str, plot: Lines | Bars) -> dict[str, Any]:
     data = dict(vars(plot))
     if isinstance(plot, Lines):
         data["curves"] = [vars(curve) for curve in plot.curves]
-    return {"file": file, **_plain(data)}
-
-
-def _plain(value: Any) -> Any:
-    """Without numbers that JSON does not have."""
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return {"file": file, **data}
 
 
 def document(parts: Sequence[Part], size: Size, seed: int) -> Document:

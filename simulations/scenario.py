@@ -8,7 +8,6 @@ report shows. Everything measured is a number by name, so a report can be made a
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
@@ -16,6 +15,7 @@ from statistics import fmean
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from simulations.workers import in_processes
 from simulations.world import NotReachedError
 
 if TYPE_CHECKING:
@@ -182,27 +182,16 @@ def perform(
         for case in scenario.sizes[size].cases
         for number in range(scenario.sizes[size].seeds)
     ]
-    if jobs == 1:
-        for scenario, case, number in tasks:
-            yield scenario, attempt(scenario.run, case, number)
-        return
-    with ProcessPoolExecutor(jobs) as executor:
-        futures = {
-            executor.submit(attempt, scenario.run, case, number): scenario
-            for scenario, case, number in tasks
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:  # whoever stops listening does not wait for the rest
-            executor.shutdown(cancel_futures=True)
+    for (scenario, _, _), run in in_processes(attempt, tasks, jobs):
+        yield scenario, run
 
 
-def attempt(work: Callable[[Case, int], Measured], case: Case, seed: int) -> Run:
+def attempt(task: tuple[Scenario, Case, int]) -> Run:
     """One run; a condition that never came true is its result, not the end of everything."""
+    scenario, case, seed = task
     started = perf_counter()
     try:
-        measured, error = work(case, seed), ""
+        measured, error = scenario.run(case, seed), ""
     except NotReachedError as failure:
         measured, error = {}, str(failure)
     return Run(case, seed, measured, perf_counter() - started, error)

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from simulations.cluster.record import Record
     from simulations.plan import Plan
 
-__all__ = ["COMPARED", "TOLERANCE", "Comparison", "compare_with_virtual"]
+__all__ = ["COMPARED", "TOLERANCE", "WITHIN", "Comparison", "compare_with_virtual"]
 
 TOLERANCE = 0.15
 """By what part of the real figure the simulator's may differ."""
+WITHIN = f"{100 * TOLERANCE:g} %"
+"""The same for people."""
 COMPARED: Final = (
     "event at a node, s", "event at all, s", "kill noticed first, s", "kill noticed by a node, s",
     "kill noticed by all, s",
@@ -37,7 +39,8 @@ class Comparison:
     Attributes:
         plan: what both did.
         real: the run of processes.
-        virtual: those of the simulator, which assumed the way between processes that was measured.
+        virtual: those of the simulator with the seeds 1, 2, ..., which assumed the way between processes
+            that was measured.
     """
 
     plan: Plan
@@ -58,12 +61,21 @@ class Comparison:
         ]
 
     def far(self) -> list[str]:
-        """The compared figures that differ by more than `TOLERANCE`."""
+        """The compared figures that differ by more than `TOLERANCE`, or that only one side has."""
         return [
             name
-            for name, _, _, difference in self.rows()
-            if difference is not None and abs(difference) > TOLERANCE
+            for name, real, virtual, difference in self.rows()
+            if name in COMPARED
+            and (real != virtual if difference is None else abs(difference) > TOLERANCE)
         ]
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong in any of the runs, and in which."""
+        found = [f"processes: {problem}" for problem in self.real.problems]
+        for seed, record in enumerate(self.virtual, 1):
+            found += [f"simulator, seed {seed}: {problem}" for problem in record.problems]
+        return found
 
     def reasons(self) -> list[str]:
         """What is in the real figures and not in the simulator's, with what was measured of it."""
@@ -98,6 +110,7 @@ class Comparison:
             ],
             "tolerance": TOLERANCE,
             "far": self.far(),
+            "problems": self.problems,
             "reasons": self.reasons(),
             "processes": self.real.to_dict(),
             "seeds": len(self.virtual),
@@ -121,6 +134,9 @@ def compare_with_virtual(
         seeds: runs in virtual time.
         tell: see `run_processes`, whose errors this raises too.
         say: gets a line when that is over.
+
+    Raises:
+        NotReachedError: simulated nodes do not find together.
     """
     real = run_processes(plan, tell, idle=IDLE)
     say(f"{plan.name}: now {seeds} times in virtual time")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulations.cluster.compare import WITHIN
 from simulations.cluster.record import figures
 from simulations.cluster.screen import table
+from simulations.report import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from simulations.cluster.record import Record
     from simulations.plan import Plan
 
-__all__ = ["comparison_lines", "live_table", "number", "record_lines"]
+__all__ = ["comparison_lines", "live_table", "record_lines"]
 
 
 def live_table(plan: Plan, say: Callable[[str], None]) -> Callable[[Row], None]:
@@ -81,20 +83,15 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     far = comparison.far()
     yield (
-        f"Further apart than 15 %: {', '.join(far)}."
+        f"Further apart than {WITHIN}, or on one side only: {', '.join(far)}."
         if far
-        else "All that is compared is within 15 %."
+        else f"All that is compared is within {WITHIN}."
     )
+    for problem in comparison.problems:
+        yield f"PROBLEM: {problem}"
     yield "What is in the real figures and not in the simulator's:"
     for reason in comparison.reasons():
         yield f"* {reason}"
-
-
-def number(value: float | None) -> str:
-    """A figure in three digits."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.3g}"
 
 
 def _names(names: tuple[str, ...]) -> str:

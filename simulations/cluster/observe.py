@@ -15,7 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gossip.serf.coordinates import Coordinate, distance
-from simulations.cluster.record import ALIVE
+from simulations.cluster.agent import ALIVE
 
 if TYPE_CHECKING:
     from simulations.cluster.agent import LocalAgent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
-import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 from gossip.wire.address import join_host_port
+from simulations.bench.processes import cpu_seconds
 from simulations.cluster.agent import LocalAgent
 from simulations.cluster.cluster import DEFAULT_COMMAND
 from simulations.cluster.machines import mount_memory
@@ -153,6 +154,7 @@ class Pool:
     async def kill(self, host: Host) -> None:
         """End a node's process without a word; one that is about to leave does not get that far."""
         host.running = host.leaving = False
+        host.paused_until = 0.0  # the next process of this node is not this one
         self._observer.forget(host.agent)
         if host.agent.process.running:
             await host.agent.process.kill()
@@ -192,12 +194,8 @@ class Pool:
         found = {}
         for host in self.running():
             pid = host.agent.process.pid
-            try:
-                with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
-                    fields = stat.read().rpartition(b")")[2].split()
-            except OSError:
-                continue  # it just ended, or there is no /proc
-            found[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            with contextlib.suppress(OSError):  # it just ended
+                found[pid] = cpu_seconds(pid)
         return found
 
     async def _add(self, name: str) -> Host:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from simulations.cluster.agent import ALIVE, FAILED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["ALIVE", "FAILED", "Deed", "Fired", "Record", "figures"]
+__all__ = ["Deed", "Fired", "Record", "figures"]
 
-ALIVE, FAILED = 1, 4
-"""Serf's member status, as numbers."""
 _NEVER = float("inf")
 _STARTS = frozenset({"restart", "join"})
 _CUTS = frozenset({"partition", "cut"})

@@ -21,6 +21,7 @@ import struct
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -60,7 +61,7 @@ class Relay:
 
     def set_weather(self, **fields: float) -> None:
         """From now on the network is so; fields that are not given go back to none."""
-        for name, value in (vars_of(Weather(latency=0.0)) | fields).items():
+        for name, value in (asdict(Weather(latency=0.0)) | fields).items():
             setattr(self._weather, name, value)
 
     def take(self, packet: bytes, now: float) -> None:
@@ -98,11 +99,6 @@ class Relay:
         while self._held and self._held[0][0] <= now:
             packets.append(heappop(self._held)[2])
         return packets
-
-
-def vars_of(weather: Weather) -> dict[str, float]:
-    """The fields by name; it has slots."""
-    return {name: getattr(weather, name) for name in Weather.__dataclass_fields__}
 
 
 def attach(device: str) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulations import plots
-from simulations.cluster.live import number
+from simulations.cluster.compare import WITHIN
 from simulations.cluster.record import figures
 from simulations.document import Document
+from simulations.report import number
 from simulations.scenario import Curve, Lines
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield (
         f"One plan, run once on processes and {len(comparison.virtual)} times in virtual time; medians, "
-        "seconds. What is compared has to be within 15 % of the processes."
+        f"seconds. What is compared has to be within {WITHIN} of the processes."
     )
     yield ""
     yield from _table(
@@ -99,6 +100,13 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         ],
     )
     yield ""
+    if far := comparison.far():
+        yield f"**Further apart, or on one side only: {', '.join(far)}.**"
+        yield ""
+    for problem in comparison.problems:
+        yield f"* did not work: {problem}"
+    if comparison.problems:
+        yield ""
     yield "What is in the real figures and not in the simulator's:"
     yield ""
     for reason in comparison.reasons():

@@ -7,8 +7,9 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from gossip.events import UserEvent
+from simulations.cluster.agent import ALIVE
 from simulations.cluster.experiment import JOIN_WITHIN, SETTLE_WITHIN
-from simulations.cluster.record import ALIVE, Record
+from simulations.cluster.record import Record
 from simulations.faults import Faults
 from simulations.network import Weather
 from simulations.world import NotReachedError, World

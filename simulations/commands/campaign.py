@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from simulations.campaign import Result, plan_of, run_plan, run_seed, uncovered
 from simulations.commands.terminal import (
     Progress,
+    between,
     jobs_option,
     json_option,
     positive,
@@ -21,6 +21,7 @@ from simulations.commands.terminal import (
     say_json,
 )
 from simulations.plan import Plan, PlanError
+from simulations.workers import in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,10 @@ def add_to(commands: Subparsers) -> None:
     """Add the three subcommands."""
     minutes = argparse.ArgumentParser(add_help=False)
     minutes.add_argument(
-        "--minutes", type=_minutes, default=5.0, help="virtual minutes of chaos per seed (5)"
+        "--minutes",
+        type=between(0.2, 24 * 60),
+        default=5.0,
+        help="virtual minutes of chaos per seed (5)",
     )
 
     command = commands.add_parser(
@@ -64,21 +68,14 @@ def on_all_cores(work: Callable[[int], Result], seeds: Sequence[int], jobs: int)
     """The results of all seeds, in their order; what fails is told as soon as it does."""
     progress = Progress(len(seeds), "seeds")
     results: dict[int, Result] = {}
-
-    def take(result: Result) -> None:
-        results[result.seed] = result
+    failed = 0
+    for seed, result in in_processes(work, seeds, jobs):
+        results[seed] = result
         if result.violations:
+            failed += 1
             first = result.violations[0].splitlines()[0]
-            sys.stderr.write(f"\nseed {result.seed} fails: {first}; {result.replay}\n")
-        progress.advance(len(results), sum(bool(r.violations) for r in results.values()))
-
-    if jobs == 1:
-        for seed in seeds:
-            take(work(seed))
-    else:
-        with ProcessPoolExecutor(jobs) as executor:
-            for future in as_completed([executor.submit(work, seed) for seed in seeds]):
-                take(future.result())
+            sys.stderr.write(f"\nseed {seed} fails: {first}; {result.replay}\n")
+        progress.advance(len(results), failed)
     return [results[seed] for seed in seeds]
 
 
@@ -164,10 +161,3 @@ def show_plan(options: argparse.Namespace) -> int:
     """Write the plan of a seed."""
     sys.stdout.write(plan_of(options.seed, options.minutes)[0].to_json())
     return 0
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0.2 <= value <= 24 * 60:
-        raise argparse.ArgumentTypeError(f"{value:g} is not between 0.2 and 1440")
-    return value

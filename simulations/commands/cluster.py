@@ -10,8 +10,9 @@ from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
-from simulations.commands.terminal import json_option, positive, say, say_json
+from simulations.commands.terminal import json_option, positive, say, say_json, writable
 from simulations.plan import Plan, PlanError
+from simulations.world import NotReachedError
 
 if TYPE_CHECKING:
     import argparse
@@ -69,16 +70,19 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan], int]) -> int:
-    """Find the plan of a command and run it; what goes wrong becomes a line and a status."""
+    """Find the plan of a command and run it; what goes wrong becomes a line and a status.
+
+    A report that could not be written is told before the work.
+    """
     try:
         plan = Plan.find(options.plan)
         if options.nodes:
             plan = plan.with_nodes(options.nodes)
-        return run(options, plan)
+        return run(options, plan) if writable(options.out) else 2
     except PlanError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, NotReachedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -121,7 +125,7 @@ def _compare(options: argparse.Namespace, plan: Plan) -> int:
         for line in comparison_lines(comparison):
             say(line)
         say(f"Report: {report}")
-    return 1 if comparison.far() or comparison.real.problems else 0
+    return 1 if comparison.far() or comparison.problems else 0
 
 
 def progress_of(options: argparse.Namespace) -> Callable[[str], None]:

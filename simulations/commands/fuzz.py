@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from simulations.commands.terminal import (
     say_json,
 )
 from simulations.fuzz import Report, fuzz
+from simulations.workers import in_processes
 
 if TYPE_CHECKING:
     import argparse
@@ -47,11 +47,12 @@ def fuzz_entries(options: argparse.Namespace) -> int:
     """Fuzz every entry, or one."""
     chosen = [name for name in entries.NAMES if options.entry in {name, None}]
     work = partial(fuzz_entry, inputs=options.inputs, seed=options.seed)
-    progress, reports = Progress(len(chosen), "entries"), []
-    with ProcessPoolExecutor(options.jobs or os.cpu_count()) as executor:
-        for report in executor.map(work, chosen):
-            reports.append(report)
-            progress.advance(len(reports), sum(bool(r.findings) for r in reports))
+    progress, found = Progress(len(chosen), "entries"), {}
+    # What a process once used hides what the next entry needs, so each entry has one of its own.
+    for name, report in in_processes(work, chosen, options.jobs or os.cpu_count() or 1, fresh=True):
+        found[name] = report
+        progress.advance(len(found), sum(bool(r.findings) for r in found.values()))
+    reports = [found[name] for name in chosen]
     if options.json:
         say_json([report.to_dict() for report in reports])
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from dataclasses import asdict, replace
@@ -11,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from simulations.commands.terminal import json_option, positive, say, say_json
-from simulations.plots import available, draw
+from simulations.commands.terminal import between, json_option, positive, say, say_json, writable
+from simulations.document import Document
+from simulations.plots import available
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import argparse
+    from collections.abc import Iterable, Sequence
 
     from simulations.commands.terminal import Subparsers
     from simulations.model.agreement import Agreement
     from simulations.model.spread import Pool
+    from simulations.scenario import Lines
 
 __all__ = ["add_to"]
 
@@ -35,15 +36,19 @@ def add_to(commands: Subparsers) -> None:
     command = commands.add_parser(
         "model", parents=[json_option()], help="what to expect of a million members"
     )
-    command.add_argument("--members", type=_members, default=100_000, help="how many (100000)")
-    command.add_argument("--loss", type=_loss, default=0.0, help="share of packets lost (0)")
     command.add_argument(
-        "--latency", type=_milliseconds, default=0.5, help="one way, milliseconds (0.5)"
+        "--members", type=between(8, 10_000_000, int), default=100_000, help="how many (100000)"
+    )
+    command.add_argument(
+        "--loss", type=between(0, 0.5), default=0.0, help="share of packets lost (0)"
+    )
+    command.add_argument(
+        "--latency", type=between(0.01, 200), default=0.5, help="one way, milliseconds (0.5)"
     )
     command.add_argument("--seeds", type=positive, default=1, help="runs that are averaged (1)")
     command.add_argument("--seed", type=int, default=1, help="the first (1)")
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="write model.json, model.md and plots"
+        "--out", type=Path, metavar="DIR", help="write report.md, report.json and plots"
     )
     command.add_argument(
         "--validate", action="store_true",
@@ -83,6 +88,8 @@ def model(options: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"python -m simulations model: {error}\n")
         return 2
+    if options.out is not None and not writable(options.out):
+        return 2
     return _validate(pool, options) if options.validate else _plan(pool, options)
 
 
@@ -92,15 +99,12 @@ def _plan(pool: Pool, options: argparse.Namespace) -> int:
     seeds = range(options.seed, options.seed + options.seeds)
     started = time.monotonic()
     figures = plan(pool, seeds, tell=_Steps().tell)
-    document = {
+    data = {
         "members": pool.members, "latency_seconds": pool.latency, "loss": pool.loss,
         "seeds": list(seeds), "figures": figures, "took_seconds": time.monotonic() - started,
     }  # fmt: skip
-    lines = list(_table(pool, figures))
-    _finish(document, lines, options)
-    if options.out is not None and available():
-        for plot in plots(pool, figures):
-            draw(plot, options.out / f"{plot.name}.png")
+    drawn = plots(pool, figures)
+    _finish("What to expect of a pool", list(_table(pool, figures)), drawn, data, options)
     return 0
 
 
@@ -129,11 +133,12 @@ def _validate(pool: Pool, options: argparse.Namespace) -> int:
         rows += compare_spread("event at once", ours, seeds, tell=tell)
         rows += compare_spread("event at ticks", ticks, seeds, tell=tell)
         rows += compare_detection("death", ours, seeds, tell=tell)
-    document = {
+    data = {
         "latency_seconds": pool.latency, "loss": pool.loss, "seeds": seeds,
         "rows": [asdict(row) | {"holds": row.holds} for row in rows],
     }  # fmt: skip
-    _finish(document, list(_agreements(rows, seeds)), options)
+    lines = list(_agreements(rows, seeds))
+    _finish("The model beside the exact simulator", lines, [], data, options)
     return 0 if all(row.holds for row in rows) else 1
 
 
@@ -151,36 +156,20 @@ def _agreements(rows: Iterable[Agreement], seeds: int) -> Iterable[str]:
         )
 
 
-def _finish(document: dict[str, Any], lines: list[str], options: argparse.Namespace) -> None:
+def _finish(
+    title: str,
+    lines: list[str],
+    plots: Sequence[Lines],
+    data: dict[str, Any],
+    options: argparse.Namespace,
+) -> None:
     """Print the result, and write it where that was asked for."""
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        name = "validation" if options.validate else "model"
-        (options.out / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-        (options.out / f"{name}.md").write_text("\n".join(lines) + "\n")
+        files = [(f"{plot.name}.png", plot) for plot in plots]
+        images = [f"\n![{plot.title}]({file})" for file, plot in files if available()]
+        Document([f"# {title}", "", *lines, *images], files, data).save(options.out)
     if options.json:
-        say_json(document)
+        say_json(data)
     else:
         for line in lines:
             say(line)
-
-
-def _members(text: str) -> int:
-    value = int(text.replace(",", "").replace("_", ""))
-    if not 8 <= value <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{value} is not between 8 and 10000000")
-    return value
-
-
-def _loss(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 0.5:
-        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 0.5")
-    return value
-
-
-def _milliseconds(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 200:
-        raise argparse.ArgumentTypeError(f"{value:g} is not between 0.01 and 200")
-    return value

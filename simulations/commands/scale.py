@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands.terminal import json_option, positive, say, say_json
+from simulations.commands.terminal import between, json_option, positive, say, say_json
 from simulations.scale import measure
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
     command = commands.add_parser("scale", parents=[json_option()], help="speed and memory")
     command.add_argument("--nodes", type=positive, default=1000, help="how many (1000)")
-    command.add_argument("--seconds", type=float, default=10.0, help="idle virtual seconds (10)")
+    command.add_argument(
+        "--seconds", type=between(0.1, 86_400), default=10.0, help="idle virtual seconds (10)"
+    )
     command.add_argument("--idle", action="store_true", help="leave out event, kill and leave")
     command.set_defaults(do=scale)
 

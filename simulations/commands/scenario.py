@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulations import plots
 from simulations.commands.terminal import (
     Progress,
     jobs_option,
@@ -15,6 +14,7 @@ from simulations.commands.terminal import (
     positive,
     say,
     say_json,
+    writable,
 )
 from simulations.report import Part, document
 from simulations.scenario import Run, Size, perform
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from simulations.commands.terminal import Subparsers
 
-__all__ = ["add_to", "goal_lines", "run_scenarios", "writable"]
+__all__ = ["add_to", "goal_lines", "run_scenarios"]
 
 FOLDER = Path("reports/scenarios")
 
@@ -76,18 +76,6 @@ def scenario(options: argparse.Namespace) -> int:
             say(line)
         say(f"Report: {path}")
     return 0 if all(part.met for part in parts) else 1
-
-
-def writable(folder: Path) -> bool:
-    """Make the folder of a report, before hours of work and not after; False when it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.stderr.write(f"no report can be written to {folder}: {error.strerror}\n")
-        return False
-    if not plots.available():
-        sys.stderr.write("matplotlib is not installed (the extra sim), so there will be no plots\n")
-    return True
 
 
 def run_scenarios(names: Sequence[str], size: Size, seed: int, jobs: int | None) -> list[Part]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulations.commands.cluster import guarded, progress_of, run_on_processes
-from simulations.commands.scenario import goal_lines, run_scenarios, writable
+from simulations.commands.scenario import goal_lines, run_scenarios
 from simulations.commands.terminal import jobs_option, json_option, positive, say, say_json
 from simulations.document import join
 from simulations.report import document
@@ -54,12 +54,11 @@ def simulate(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace, plan: Plan) -> int:
-    if not writable(options.out):
-        return 2
-    sys.stderr.write(f"Virtual time: {', '.join(SCENARIOS)}\n")
-    parts = run_scenarios(SCENARIOS, options.size, options.seed, options.jobs)
+    # Processes first: what cannot be done here is refused at once and not after minutes.
     sys.stderr.write(f"Processes: {plan.name}, {plan.nodes} agents\n")
     good, processes, lines = run_on_processes(plan, progress_of(options))
+    sys.stderr.write(f"Virtual time: {', '.join(SCENARIOS)}\n")
+    parts = run_scenarios(SCENARIOS, options.size, options.seed, options.jobs)
     whole = join(
         "What a pool does",
         OPENING,

@@ -1,4 +1,4 @@
-"""What the subcommands share: common options, lines for people, JSON for scripts, progress."""
+"""What the subcommands share: options and their types, lines for people, JSON for scripts, progress."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import argparse
 import json
 import sys
 import time
+from math import inf, nan
 from typing import TYPE_CHECKING, TypeAlias
 
+from simulations import plots
+from simulations.document import plain
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-__all__ = ["Progress", "jobs_option", "json_option", "positive", "say", "say_json"]
+__all__ = [
+    "Progress", "between", "jobs_option", "json_option", "positive", "say", "say_json", "writable",
+]  # fmt: skip
 
 
 class Progress:
@@ -48,7 +57,41 @@ def say(text: str = "") -> None:
 
 def say_json(value: object) -> None:
     """One document for scripts."""
-    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def writable(folder: Path) -> bool:
+    """Make the folder of a report, before hours of work and not after; False when it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"no report can be written to {folder}: {error.strerror}\n")
+        return False
+    if not plots.available():
+        sys.stderr.write("matplotlib is not installed (the extra sim), so there will be no plots\n")
+    return True
+
+
+def between(low: float, high: float, kind: type[int | float] = float) -> Callable[[str], float]:
+    """The type of options whose value has limits, which are allowed themselves."""
+    what = "a whole number" if kind is int else "a number"
+    limits = f"of at least {low:g}" if high == inf else f"between {low:,} and {high:,}"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text.replace(",", "") if kind is int else text)
+        except ValueError:
+            value = nan
+        if not low <= value <= high:  # nor is NaN
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} {limits}")
+        return value
+
+    return parse
+
+
+positive = between(1, inf, int)
+"""The type of options that count something."""
 
 
 def json_option() -> argparse.ArgumentParser:
@@ -63,11 +106,3 @@ def jobs_option() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument("--jobs", type=positive, help="processes; the number of cores by default")
     return parent
-
-
-def positive(text: str) -> int:
-    """The type of options that count something."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value

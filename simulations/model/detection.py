@@ -19,6 +19,7 @@ import numpy as np
 
 from gossip.swim.probe import REFUSED_SHARE
 from gossip.swim.suspicion import Suspicion, suspicion_bounds
+from simulations import theory
 from simulations.model.spread import spread
 from simulations.network import RETRANSMIT_TIMEOUT
 
@@ -120,10 +121,8 @@ def _timeouts(pool: Pool, heard: Floats) -> Floats:
 
 def probe_failure(pool: Pool) -> float:
     """The probability that a probe of a living member fails, because all its ways lose packets."""
-    loss, config = pool.loss, pool.config
-    there_and_back = (1 - loss) ** 2
-    helper = there_and_back**2
-    udp = (1 - there_and_back) * (1 - helper) ** config.indirect_checks
+    config = pool.config
+    udp = theory.probe_failure(pool.loss, config.indirect_checks)
     return udp * (_tcp_too_late(pool) if config.tcp_ping else 1.0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from simulations.local import nat
+from simulations.local import nftables
 from tests import own_network
 from tests.own_network import UNABLE, run_in_own_network
 
@@ -50,4 +50,4 @@ def test_a_kernel_that_refuses_the_nat_is_told() -> None:
     refusal = struct.pack("=IHHIIi16x", 36, 2, 0, 0, 0, -1)
 
     with pytest.raises(OSError, match="nftables: Operation not permitted"):
-        nat._check(refusal)
+        nftables.confirms(refusal, 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,26 @@ def test_a_campaign_that_exercised_too_little_fails(capsys: pytest.CaptureFixtur
     assert "never happened: packets_lost" in capsys.readouterr().out
 
 
+def test_ctrl_c_ends_a_campaign_on_all_cores_without_the_seeds_that_wait() -> None:
+    terminal, other_end = os.openpty()  # since progress is told to terminals sooner
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulations", "campaign", "--seeds", "400", "--jobs", "2"],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=other_end, start_new_session=True,
+    )  # fmt: skip
+    os.close(other_end)
+    with os.fdopen(terminal, "rb", buffering=0) as told, process:
+        try:
+            text = b""
+            while b"/400 seeds, 0 failed" not in text:
+                text += told.read(1000)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            assert process.wait(20) == 130
+            assert told.read(1000).endswith(b"\r\nInterrupted.\r\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_a_failing_seed_tells_how_to_replay_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,13 +172,25 @@ def test_a_plan_that_cannot_be_read_is_an_error_and_no_traceback(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["campaign", "--seeds", "0"], ["campaign", "--minutes", "0"], ["scale", "x"], []]
+    ("arguments", "said"),
+    [
+        (["campaign", "--seeds", "0"], "'0' is not a whole number of at least 1"),
+        (["campaign", "--seeds", "1.5"], "'1.5' is not a whole number of at least 1"),
+        (["campaign", "--minutes", "0"], "'0' is not a number between 0.2 and 1,440"),
+        (["campaign", "--minutes", "x"], "'x' is not a number between 0.2 and 1,440"),
+        (["scale", "--seconds", "nan"], "'nan' is not a number between 0.1 and 86,400"),
+        (["scale", "x"], "unrecognized arguments: x"),
+        ([], "required: COMMAND"),
+    ],
 )
-def test_bad_usage_ends_with_status_2(arguments: list[str]) -> None:
+def test_bad_usage_says_what_is_wrong_and_ends_with_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
 
     assert caught.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_scale_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:

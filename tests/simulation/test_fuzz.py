@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from simulations import fuzz as fuzzing
 from simulations.__main__ import main
 from simulations.entries import NAMES, targets
 from simulations.fuzz import Target, damaged, fuzz
+from simulations.workers import in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,13 +91,37 @@ def test_an_entry_that_is_slow_again_and_again_is_found(monkeypatch: pytest.Monk
     report = planted(slow_at_zero)
 
     assert len(report.findings) == fuzzing.MAX_FINDINGS
-    assert "of CPU at" in report.findings[0]
+    assert "s of CPU, more than 0.002, at " in report.findings[0]
+    assert report.slowest > fuzzing.SLOWEST, "the table says how slow"
 
 
 def test_an_entry_that_hoards_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "MAX_GROWTH", -1)
 
     assert "grew by" in planted(lambda _data: False).findings[0]
+
+
+def hoard(megabytes: int) -> tuple[int, int]:
+    """The process that did it, and by how much it grew."""
+    kept: list[bytes] = []
+
+    def keep(_data: bytes) -> bool:
+        kept.append(b"x" * (megabytes << 20))
+        return False
+
+    return os.getpid(), fuzz(Target("hoard", [b"one"], keep), 1).growth
+
+
+def test_an_entry_hoards_in_a_process_that_held_nothing_before() -> None:
+    ballast = b"x" * (
+        150 << 20
+    )  # a process is said to have used what its parent did when it started
+
+    found = [result for _, result in in_processes(hoard, [100, 70], 1, fresh=True)]
+
+    assert len(ballast) > 100 << 20
+    assert len({process for process, _ in found} | {os.getpid()}) == 3
+    assert all(growth > fuzzing.MAX_GROWTH for _, growth in found), found
 
 
 def test_damage_is_the_same_in_every_run_and_seldom_none() -> None:

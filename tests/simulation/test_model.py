@@ -204,9 +204,24 @@ def test_the_command_prints_and_writes_the_figures(
 
     printed = json.loads(capsys.readouterr().out)
     assert printed["figures"][OURS]["event known to 99 % after, s"] < 0.01
-    assert json.loads((tmp_path / "model.json").read_text()) == printed
+    assert json.loads((tmp_path / "report.json").read_text()) == printed
     assert {path.name for path in tmp_path.glob("*.png")} == {"event.png", "death.png"}
-    assert "500 members, 0.5 ms" in (tmp_path / "model.md").read_text()
+    assert "500 members, 0.5 ms" in (tmp_path / "report.md").read_text()
+
+
+def test_a_time_that_is_never_is_null_for_scripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_such_number(name: str) -> None:
+        pytest.fail(f"JSON has no {name}")
+
+    arguments = ["model", "--members", "8", "--loss", "0.5", "--seeds", "20", "--json"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+
+    printed = json.loads(capsys.readouterr().out, parse_constant=no_such_number)
+    written = (tmp_path / "report.json").read_text()
+    assert json.loads(written, parse_constant=no_such_number) == printed
+    assert any(value is None for value in printed["figures"][TICKS].values()), "loss cut some off"
 
 
 @pytest.mark.parametrize(

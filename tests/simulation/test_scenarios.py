@@ -209,9 +209,10 @@ def test_a_plot_is_a_png(plot: Lines | Bars, tmp_path: Path) -> None:
         replace(LINES, curves=[Curve("nothing", [])]),
         replace(LINES, curves=[Curve("zeros", [(0, 0.0), (1, 0.0)])]),
         replace(LINES, curves=[Curve("nan", [(1, nan), (2, 1.0)])]),
+        replace(LINES, curves=[Curve("never", [(1, inf), (2, inf)])]),
         replace(BARS, series={}, groups=[]),
     ],
-    ids=["no curve", "no point", "zeros", "nan", "no bars"],
+    ids=["no curve", "no point", "zeros", "nan", "never", "no bars"],
 )
 def test_a_plot_of_little_or_nothing_is_drawn_too(plot: Lines | Bars, tmp_path: Path) -> None:
     plots.draw(plot, tmp_path / "plot.png")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from simulations.__main__ import main
+from simulations.commands import cluster, simulate
 from simulations.document import Document, join
 from simulations.scenario import Curve, Lines
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 PLAN = """
 name = "one is killed"
@@ -69,15 +70,36 @@ def test_one_report_has_both_kinds_of_experiment(
     assert printed.splitlines()[-1] == f"Report: {out / 'report.md'}"
 
 
+@pytest.mark.parametrize("command", ["simulate", "cluster", "compare"])
 def test_a_report_that_cannot_be_written_is_told_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("")
+    for work in ("run_processes", "compare_with_virtual"):
+        monkeypatch.setattr(cluster, work, lambda *_: pytest.fail("it must not start"))
 
-    status = main(["simulate", "--out", str(tmp_path / "file")])
+    status = main([command, "--out", str(tmp_path / "file")])
 
     assert status == 2
     assert "no report can be written to" in capsys.readouterr().err
+
+
+def test_a_plan_that_processes_cannot_do_is_refused_before_minutes_of_virtual_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"steps": [{"at": 1, "do": "slow", "nodes": "all", "delay": 1}]}')
+    monkeypatch.setattr(
+        simulate, "run_scenarios", lambda *_: pytest.fail("virtual time has to wait")
+    )
+
+    status = main(["simulate", "--plan", str(plan), "--out", str(tmp_path / "out")])
+
+    assert status == 2
+    assert "steps[0]: slow is for the simulator only" in capsys.readouterr().err
 
 
 def test_joined_documents_keep_their_order_and_their_plots() -> None:

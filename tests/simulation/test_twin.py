@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from simulations.cluster.agent import FAILED
 from simulations.cluster.faults import check
-from simulations.cluster.record import FAILED, figures
+from simulations.cluster.record import figures
 from simulations.cluster.virtual import run_virtual
 from simulations.plan import Plan, PlanError
 

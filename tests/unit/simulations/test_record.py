@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from simulations.__main__ import main
+from simulations.cluster.agent import ALIVE, FAILED
 from simulations.cluster.compare import Comparison
 from simulations.cluster.live import comparison_lines, record_lines
-from simulations.cluster.record import ALIVE, FAILED, Record, figures
+from simulations.cluster.record import Record, figures
+from simulations.cluster.report import comparison_document
+from simulations.commands import cluster as commands
 from simulations.plan import Plan
+from simulations.world import NotReachedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = ("a", "b", "c")
 
@@ -134,6 +144,52 @@ def test_a_comparison_names_the_figures_that_are_far_apart() -> None:
         "kill noticed by a node, s",
         "kill noticed by all, s",
     ]
-    assert "Further apart than 15 %: kill noticed" in "\n".join(
+    assert "Further apart than 15 %, or on one side only: kill noticed" in "\n".join(
         comparison_lines(Comparison(Plan(), real, [far]))
     )  # fmt: skip
+
+
+def test_a_figure_that_only_one_side_has_is_far_and_one_that_neither_has_is_not() -> None:
+    noticed = killed(three(), noticed={"a": 4.0, "b": 5.0})
+    nobody_noticed = killed(three(), noticed={})
+    missing = [
+        "kill noticed first, s",
+        "kill noticed by a node, s",
+        "kill noticed by all, s",
+    ]
+
+    assert Comparison(Plan(), noticed, [nobody_noticed]).far() == missing
+    assert Comparison(Plan(), nobody_noticed, [noticed]).far() == missing
+    assert Comparison(Plan(), nobody_noticed, [nobody_noticed]).far() == []
+
+
+def test_problems_of_either_side_are_told_and_make_the_command_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, troubled = three(), three()
+    troubled.problems.append("events are missing")
+    comparison = Comparison(Plan(), three(), [calm, troubled])
+    assert comparison.problems == ["simulator, seed 2: events are missing"]
+    assert comparison.to_dict()["problems"] == comparison.problems
+    assert "PROBLEM: simulator, seed 2: events are missing" in list(comparison_lines(comparison))
+    report = comparison_document(comparison).lines
+    assert "* did not work: simulator, seed 2: events are missing" in report
+
+    monkeypatch.setattr(commands, "compare_with_virtual", lambda *_: comparison)
+    assert main(["compare", "--out", str(tmp_path)]) == 1
+    monkeypatch.setattr(
+        commands, "compare_with_virtual", lambda *_: Comparison(Plan(), three(), [calm])
+    )
+    assert main(["compare", "--out", str(tmp_path)]) == 0
+
+
+def test_simulated_nodes_that_do_not_find_together_are_an_error_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def apart(*_: object) -> Comparison:
+        raise NotReachedError("not true after 120 s")
+
+    monkeypatch.setattr(commands, "compare_with_virtual", apart)
+
+    assert main(["compare", "--out", str(tmp_path)]) == 1
+    assert "error: not true after 120 s" in capsys.readouterr().err

@@ -49,7 +49,12 @@ def gossip(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses between attempts take no time; they are listed."""
+    """Pauses between attempts take no time; they are listed, without those that would take none anyway."""
     slept: list[float] = []
-    monkeypatch.setattr("agent.commands.http.time.sleep", slept.append)
+
+    def sleep(seconds: float) -> None:
+        if seconds:
+            slept.append(seconds)
+
+    monkeypatch.setattr("agent.commands.http.time.sleep", sleep)
     return slept

@@ -84,20 +84,20 @@ async def test_faults_of_processes_network_disk_and_keys_do_what_they_say_to_rea
     scratch: Path,
 ) -> None:
     plan = a_plan(
-        {"at": 0.1, "do": "rotate_key"},
-        {"at": 0.2, "do": "disk_full", "nodes": "node-004", "seconds": 3},
-        {"at": 1.5, "do": "loss", "rate": 0.2, "seconds": 2},
-        {"at": 1.6, "do": "fire", "nodes": "all", "name": "lossy"},
-        {"at": 1.8, "do": "plaintext", "nodes": "all", "count": 3},
-        {"at": 4.0, "do": "delay", "delay": 0.05, "seconds": 1.5},
-        {"at": 4.1, "do": "duplicate", "rate": 1.0, "seconds": 1.4},
-        {"at": 4.3, "do": "fire", "nodes": "first:1", "name": "slow"},
-        {"at": 6.0, "do": "partition", "nodes": "node-000,node-001", "seconds": 4},
-        {"at": 11.0, "do": "kill", "nodes": "node-003", "machine": True},
-        {"at": 11.1, "do": "disk_damage", "nodes": "node-003"},
-        {"at": 11.2, "do": "pause", "nodes": "node-002", "seconds": 1},
-        {"at": 16.5, "do": "restart", "nodes": "node-003", "with_memory": True},
-        nodes=5, seconds=17, encrypted=True,
+        {"at": 0.1, "do": "rotate_key"},  # needs every disk and all packets, for as long as it takes
+        {"at": 3.5, "do": "loss", "rate": 0.2, "seconds": 2},
+        {"at": 3.6, "do": "fire", "nodes": "all", "name": "lossy"},
+        {"at": 3.8, "do": "plaintext", "nodes": "all", "count": 3},
+        {"at": 6.0, "do": "delay", "delay": 0.05, "seconds": 1.5},
+        {"at": 6.1, "do": "duplicate", "rate": 1.0, "seconds": 1.4},
+        {"at": 6.3, "do": "fire", "nodes": "first:1", "name": "slow"},
+        {"at": 8.0, "do": "partition", "nodes": "node-000,node-001", "seconds": 4},
+        {"at": 8.5, "do": "disk_full", "nodes": "node-004", "seconds": 3},
+        {"at": 13.0, "do": "kill", "nodes": "node-003", "machine": True},
+        {"at": 13.1, "do": "disk_damage", "nodes": "node-003"},
+        {"at": 13.2, "do": "pause", "nodes": "node-002", "seconds": 1},
+        {"at": 18.5, "do": "restart", "nodes": "node-003", "with_memory": True},
+        nodes=5, seconds=19, encrypted=True,
     )  # fmt: skip
 
     process = await started(scratch, plan)

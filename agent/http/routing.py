@@ -271,14 +271,11 @@ class Router:
 
     def __init__(self, routes: Iterable[Route], *, strict: bool = False) -> None:
         self._exact: dict[str, Route] = {}
-        prefixes: list[Route] = []
+        self._prefixes: dict[str, Route] = {}
         for route in routes:
-            if route.path.endswith("/") and route.path != "/":
-                prefixes.append(route)
-            else:
-                self._exact[route.path] = route
-        # The longest first, so that a route inside another one wins.
-        self._prefixes = sorted(prefixes, key=lambda route: -len(route.path))
+            prefix = route.path.endswith("/") and route.path != "/"
+            (self._prefixes if prefix else self._exact)[route.path] = route
+        self._depth = max((path.count("/") for path in self._prefixes), default=0)
         self.strict = strict
 
     def find(self, target: Target) -> tuple[Route, str]:
@@ -290,11 +287,10 @@ class Router:
         path = target.path
         if route := self._exact.get(path):
             return route, ""
-        for route in self._prefixes:
-            if path.startswith(route.path):
-                return route, path[len(route.path) :]
-            if path == route.path[:-1]:
-                raise target.redirect(route.path)
+        if found := self._find_prefix(path):
+            return found, path[len(found.path) :]
+        if route := self._prefixes.get(f"{path}/"):
+            raise target.redirect(route.path)
         if "/v1/" in path:
             raise HttpError(404, "Invalid URL path: not a recognized HTTP API endpoint")
         raise HttpError(
@@ -302,6 +298,16 @@ class Router:
             "Invalid URL path: if attempting to use the HTTP API,"
             " ensure the path starts with '/v1/'",
         )
+
+    def _find_prefix(self, path: str) -> Route | None:
+        """The longest prefix of a path, so that a route inside another one wins."""
+        found, end = None, 0
+        for _ in range(self._depth):
+            end = path.find("/", end) + 1
+            if not end:
+                break
+            found = self._prefixes.get(path[:end], found)
+        return found
 
     def allow(self, route: Route) -> dict[str, str]:
         """The header that lists the methods of a route."""

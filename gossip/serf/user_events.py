@@ -41,6 +41,8 @@ class UserEvents:
 
     def pause(self, now: float) -> float:
         """Seconds to wait before the next `fire`, so that no node finds it too old; mostly 0."""
+        if len(self._node.members) == 1:
+            return 0.0  # nobody to find it so
         return self._pacer.pause(now)
 
     def fire(self, name: str, payload: bytes, now: float, *, coalesce: bool) -> int:

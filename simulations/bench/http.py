@@ -69,7 +69,7 @@ REQUESTS = {
     "members": Request("the members", "/v1/agent/members"),
     "self": Request("the agent itself", "/v1/agent/self"),
     "fire": Request(
-        "fire an event, of which our pools take 816 a second so that everybody gets every one",
+        "fire an event; in a pool of several, ours take 816 a second so that everybody gets every one",
         "/v1/event/fire/deploy",
         "PUT",
         b"x" * 30,

@@ -135,7 +135,7 @@ def test_an_event_too_large_for_a_packet_is_counted_and_left_to_push_pull() -> N
 
 
 def test_a_pause_is_asked_for_when_the_pool_fires_faster_than_its_ring_turns() -> None:
-    rig = rig_with("ann")
+    rig = rig_with("ann", "bob")
 
     fired = 0
     while not rig.node.event_pause(rig.now):
@@ -144,6 +144,20 @@ def test_a_pause_is_asked_for_when_the_pool_fires_faster_than_its_ring_turns() -
 
     assert fired == 102
     assert 0 < rig.node.event_pause(rig.now) <= 0.125
+
+
+def test_a_node_of_no_pool_fires_as_fast_as_it_likes() -> None:
+    rig = rig_with()
+
+    for _ in range(2_000):
+        assert rig.node.event_pause(rig.now) == 0
+        rig.node.user_event("x", b"", rig.now)
+
+    rig.hear(alive("ann"))
+    assert rig.node.event_pause(rig.now) == 0, "the ring has not turned while ann was here"
+    for _ in range(102):
+        rig.node.user_event("x", b"", rig.now)
+    assert rig.node.event_pause(rig.now) > 0
 
 
 # User events of others

@@ -50,8 +50,6 @@ def check(plan: Plan) -> None:
     for number, step in enumerate(plan.steps):
         if reason := _IMPOSSIBLE.get(step.do):
             raise PlanError(f"steps[{number}]: {step.do} is for the simulator only, {reason}")
-        if step.do == "rotate_key" and not plan.encrypted:
-            raise PlanError(f"steps[{number}]: rotate_key needs encrypted = true")
 
 
 def needs_machines(plan: Plan) -> str:
@@ -152,7 +150,7 @@ class RealFaults:
 
     async def _do_join(self, step: Step) -> list[Host]:
         joined = []
-        for name in (name.strip() for name in step.nodes.split(",")):
+        for name in step.names():
             host = self._pool.hosts.get(name)
             if host is None:
                 self._record.began(name, self._observer.now)

@@ -129,7 +129,9 @@ ACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plaintext": (("nodes",), ("count",)),
     "poison": (("nodes",), ("rate", "seconds")),
 }
-"""What can be done. `simulations.faults` says what each does; the twin of real processes the same."""
+"""What can be done. `simulations.faults` says what each does; the twin of real processes the same.
+
+``join`` starts a node that is new or does not run, without memory; one that runs joins the peers in ``to``."""
 
 _ALWAYS = ("at", "do")
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {

@@ -155,7 +155,10 @@ class RealFaults:
             if host is None:
                 self._record.began(name, self._observer.now)
                 joined.append(await self._pool.start(name))
-            elif host.running and (peers := self._chosen_running(step.to or "random:1")):
+            elif not host.running:
+                await self._restart(host, step)
+                joined.append(host)
+            elif peers := self._chosen_running(step.to or "random:1"):
                 await host.agent.join([peer.agent.gossip for peer in peers])
                 joined.append(host)
         return joined
@@ -348,7 +351,8 @@ class RealFaults:
 
     async def _keyring(self, method: str, key: bytes) -> None:
         body = json.dumps({"Key": base64.b64encode(key).decode()}).encode()
-        await self._pool.running()[0].agent.call(method, "/v1/operator/keyring", body, within=60)
+        for host in self._pool.running()[:1]:  # nobody may be left
+            await host.agent.call(method, "/v1/operator/keyring", body, within=60)
 
     async def _do_plaintext(self, step: Step) -> list[Host]:
         """A stranger sends pings, and what would be news."""

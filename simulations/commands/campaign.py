@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections import Counter
 from functools import partial
@@ -153,8 +154,13 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     seeds = range(options.seed, options.seed + options.seeds)
-    results = on_all_cores(partial(run_plan, plan), seeds, options.jobs or 1)
+    results = on_all_cores(partial(_run_file, options.plan, plan), seeds, options.jobs or 1)
     return finish(results, options, missing=[])
+
+
+def _run_file(path: str, plan: Plan, seed: int) -> Result:
+    again = f"python -m simulations run {shlex.quote(path)} --seed {seed}"
+    return run_plan(plan, seed, replay=again)
 
 
 def show_plan(options: argparse.Namespace) -> int:

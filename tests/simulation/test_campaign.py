@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,6 +139,33 @@ def test_a_failing_seed_tells_how_to_replay_it(
     assert "KeyError: 'planted'" in output
     assert "ackResp" in output, "the trace before it says what the packets were"
     assert "replay: python -m simulations campaign --replay 3 --minutes 0.5" in output
+
+
+def test_the_command_that_replays_a_plan_of_a_file_does_what_failed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(Prober, "handle_ack", broken)
+    path = tmp_path / "my plan.json"
+    path.write_text('{"nodes": 3, "seconds": 10}')
+    assert main(["run", str(path), "--seed", "7"]) == 1
+    output = capsys.readouterr().out
+    (replay,) = (line for line in output.splitlines() if line.strip().startswith("replay: "))
+
+    start, *arguments = shlex.split(replay.partition("python -m ")[2])
+
+    assert start == "simulations"
+    assert main(arguments) == 1
+    assert capsys.readouterr().out == output
+
+
+def test_a_seed_is_replayed_at_exactly_its_length() -> None:
+    minutes = 0.2 + 1 / 30
+    replay = run_seed(3, minutes).replay
+
+    assert float(replay.rpartition(" ")[2]) == minutes
 
 
 def test_a_campaign_as_json(capsys: pytest.CaptureFixture[str]) -> None:

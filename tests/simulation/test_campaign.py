@@ -44,11 +44,11 @@ def test_g02_every_planted_bug_is_caught(bug: Planted) -> None:
     seeds, violation = hunt(bug, seeds=10)
 
     assert seeds, f"nobody saw that {bug.name}"
-    assert violation.split()[0] in bug.caught_by
+    assert violation.split()[0] == bug.caught_by
 
 
 def test_g02_there_are_bugs_for_every_invariant_that_is_checked() -> None:
-    caught = {name for bug in PLANTED for name in bug.caught_by}
+    caught = {bug.caught_by for bug in PLANTED}
 
     assert len(PLANTED) >= 30
     assert caught >= {f"S{n}" for n in (*range(1, 19), 20)} | {f"L{n}" for n in range(1, 10)}

@@ -10,7 +10,15 @@ from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
-from simulations.commands.terminal import json_option, positive, say, say_json, writable
+from simulations.commands.terminal import (
+    PLAN_FORMAT,
+    add_command,
+    json_option,
+    positive,
+    say,
+    say_json,
+    writable,
+)
 from simulations.plan import Plan, PlanError
 from simulations.world import NotReachedError
 
@@ -26,9 +34,19 @@ __all__ = ["add_to", "guarded", "progress_of", "run_on_processes"]
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommands."""
-    command = commands.add_parser(
-        "cluster", parents=[json_option()], help="a plan on real agents, as processes"
-    )
+    command = add_command(
+        commands, "cluster", "a plan on real agents, as processes",
+        "Run a plan on real agents, measured through their HTTP API, and end everything that was started.",
+        f"""examples:
+  python -m simulations cluster                              kill-and-pause on ten agents: a minute
+  python -m simulations cluster --plan partition-and-heal    faults of the network: root or user namespaces
+  python -m simulations cluster --plan faults.toml --nodes 20 --out reports/mine
+
+{PLAN_FORMAT}
+exit status: 1 when a view is wrong in the end, an event is missing or a step did not work.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "--plan",
         default="kill-and-pause",
@@ -37,9 +55,17 @@ def add_to(commands: Subparsers) -> None:
     _add_common(command, "reports/cluster")
     command.set_defaults(do=cluster)
 
-    command = commands.add_parser(
-        "compare", parents=[json_option()], help="one plan on real agents and in virtual time"
-    )
+    command = add_command(
+        commands, "compare", "one plan on real agents and in virtual time",
+        "Run a plan on real agents once and in virtual time many times, and put the figures side by side.",
+        """examples:
+  python -m simulations compare                              two minutes; root or user namespaces
+  python -m simulations compare kill-and-pause --nodes 5     plans are as for cluster
+
+exit status: 1 when medians are too far apart, or a step did not work.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "plan", nargs="?", default="events-and-kills", help="as for cluster (events-and-kills)"
     )

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from simulations.commands.terminal import between, json_option, positive, say, say_json, writable
+from simulations.commands.terminal import (
+    add_command,
+    between,
+    json_option,
+    positive,
+    say,
+    say_json,
+    writable,
+)
 from simulations.document import Document
 from simulations.plots import available
 
@@ -33,9 +41,18 @@ NEEDS_NUMPY = "python -m simulations model: needs NumPy: pip install 'gossip-age
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
-    command = commands.add_parser(
-        "model", parents=[json_option()], help="what to expect of a million members"
-    )
+    command = add_command(
+        commands, "model", "what to expect of a million members",
+        "Compute how news spreads and how deaths are detected in pools too large to simulate node by node.",
+        """examples:
+  python -m simulations model --members 1000000 --loss 0.01
+  python -m simulations model --members 50000 --latency 20 --seeds 5 --out reports/model
+  python -m simulations model --validate                     beside the exact simulator: minutes
+
+exit status: 1 when --validate finds them too far apart.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "--members", type=between(8, 10_000_000, int), default=100_000, help="how many (100000)"
     )

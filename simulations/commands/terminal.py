@@ -11,16 +11,39 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from simulations import plots
 from simulations.document import plain
+from simulations.plan import ACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 __all__ = [
-    "Progress", "between", "jobs_option", "json_option", "positive", "say", "say_json", "writable",
+    "PLAN_FORMAT", "Progress", "add_command", "between", "jobs_option", "json_option", "positive",
+    "say", "say_json", "writable",
 ]  # fmt: skip
+
+
+def _fields(needed: Sequence[str], others: Sequence[str]) -> str:
+    return " ".join([*needed, *(f"[{name}]" for name in others)])
+
+
+PLAN_FORMAT = """a plan is a TOML file, or the same as JSON:
+  name = "some die"
+  nodes = 5                  # node-000 to node-004, joined before the first step
+  seconds = 60
+  [[steps]]
+  at = 10
+  do = "kill"
+  nodes = "random:2"         # or names, all, first:N, last:N; dead:N is among those that do not run
+
+what can be done, with the fields that it needs, and in brackets those that it may have
+(slow, jump and poison: in virtual time only):
+""" + "".join(
+    f"  {action:12} {_fields(*known)}".rstrip() + "\n" for action, known in ACTIONS.items()
+)
+"""For the help of commands that take a plan."""
 
 
 class Progress:
@@ -88,6 +111,22 @@ def between(low: float, high: float, kind: type[int | float] = float) -> Callabl
         return value
 
     return parse
+
+
+def add_command(
+    commands: Subparsers,
+    name: str,
+    summary: str,
+    description: str,
+    epilog: str,
+    *,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> argparse.ArgumentParser:
+    """Add the parser of a subcommand, whose help ends with examples as they are written."""
+    return commands.add_parser(
+        name, help=summary, description=description, epilog=epilog, parents=list(parents),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
 
 
 positive = between(1, inf, int)

@@ -22,7 +22,7 @@ from simulations.watch import Watch
 from simulations.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["COVERAGE", "Result", "plan_of", "run_seed", "uncovered"]
 
@@ -233,15 +233,24 @@ _MAKERS = {
 }
 
 
-def run_seed(seed: int, minutes: float) -> Result:
+def run_seed(
+    seed: int, minutes: float, *, tell: Callable[[str], None] = lambda _step: None
+) -> Result:
     """Run one seed, chaos and calm."""
     plan, profile = plan_of(seed, minutes)
     exactly = str(minutes).removesuffix(".0")
     replay = f"python -m simulations campaign --replay {seed} --minutes {exactly}"
-    return run_plan(plan, seed, profile=profile, replay=replay)
+    return run_plan(plan, seed, profile=profile, replay=replay, tell=tell)
 
 
-def run_plan(plan: Plan, seed: int, *, profile: str = "plan", replay: str = "") -> Result:
+def run_plan(
+    plan: Plan,
+    seed: int,
+    *,
+    profile: str = "plan",
+    replay: str = "",
+    tell: Callable[[str], None] = lambda _step: None,
+) -> Result:
     """Run a plan under all checkers, then the calm phase.
 
     Args:
@@ -249,6 +258,7 @@ def run_plan(plan: Plan, seed: int, *, profile: str = "plan", replay: str = "") 
         seed: whatever else happens follows from it.
         profile: the kind of trouble, for tables.
         replay: the command that does it again.
+        tell: hears how far it is, once per virtual second.
     """
     started = perf_counter()
     honest = not any(step.do == "poison" for step in plan.steps)
@@ -262,10 +272,12 @@ def run_plan(plan: Plan, seed: int, *, profile: str = "plan", replay: str = "") 
     end = begin + plan.seconds
     while world.now < end and not watch.violations:
         before = world.now
+        tell(f"second {before - begin:.0f} of {plan.seconds:.0f}")
         world.run_to(min(world.now + 1.0, end))
         result.node_seconds += len(world.running()) * (world.now - before)
     if not watch.violations:
         calm_from = world.now
+        tell("waiting for calm")
         if honest:
             calm = Calm(watch, faults, random.Random(f"calm {seed}"))
             calm.run()

@@ -15,6 +15,7 @@ from simulations.campaign import Result, plan_of, run_plan, run_seed, uncovered
 from simulations.commands.terminal import (
     PLAN_FORMAT,
     Progress,
+    Steps,
     add_command,
     between,
     jobs_option,
@@ -143,7 +144,8 @@ def say_failure(result: Result) -> None:
 def campaign(options: argparse.Namespace) -> int:
     """Run many seeds, or replay one."""
     if options.replay is not None:
-        return finish([run_seed(options.replay, options.minutes)], options, missing=[])
+        result = run_seed(options.replay, options.minutes, tell=Steps().tell)
+        return finish([result], options, missing=[])
     seeds = range(options.first, options.first + options.seeds)
     work = partial(run_seed, minutes=options.minutes)
     results = on_all_cores(work, seeds, options.jobs)
@@ -185,13 +187,19 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     seeds = range(options.seed, options.seed + options.seeds)
-    results = on_all_cores(partial(_run_file, options.plan, plan), seeds, options.jobs)
+    work = partial(_run_file, options.plan, plan)
+    if len(seeds) == 1:
+        results = [work(seeds[0], tell=Steps().tell)]
+    else:
+        results = on_all_cores(work, seeds, options.jobs)
     return finish(results, options, missing=[])
 
 
-def _run_file(path: str, plan: Plan, seed: int) -> Result:
+def _run_file(
+    path: str, plan: Plan, seed: int, tell: Callable[[str], None] = lambda _step: None
+) -> Result:
     again = f"python -m simulations run {shlex.quote(path)} --seed {seed}"
-    return run_plan(plan, seed, replay=again)
+    return run_plan(plan, seed, replay=again, tell=tell)
 
 
 def show_plan(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
 from simulations.commands.terminal import (
     PLAN_FORMAT,
+    Progress,
     add_command,
     json_option,
     positive,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from simulations.commands.terminal import Subparsers
     from simulations.document import Document
 
-__all__ = ["add_to", "guarded", "progress_of", "run_on_processes"]
+__all__ = ["add_to", "guarded", "run_on_processes"]
 
 
 def add_to(commands: Subparsers) -> None:
@@ -117,7 +119,7 @@ def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan
 
 
 def _cluster(options: argparse.Namespace, plan: Plan) -> int:
-    good, document, lines = run_on_processes(plan, progress_of(options))
+    good, document, lines = run_on_processes(options, plan)
     report = document.save(options.out)
     if options.json:
         say_json(document.data)
@@ -128,23 +130,39 @@ def _cluster(options: argparse.Namespace, plan: Plan) -> int:
     return 0 if good else 1
 
 
-def run_on_processes(
-    plan: Plan, progress: Callable[[str], None]
-) -> tuple[bool, Document, list[str]]:
+def run_on_processes(options: argparse.Namespace, plan: Plan) -> tuple[bool, Document, list[str]]:
     """Run a plan on processes, with a live table.
 
     Returns:
         Whether all views were right in the end and no event was missing, the report, and what it says in short.
     """
-    record = run_processes(plan, live_table(plan, progress))
+    record = run_processes(plan, live_table(plan, progress_of(options)))
     good = record.settled() and not record.undelivered() and not record.problems
-    return good, record_document(plan, record), list(record_lines(record))
+    again = _again("cluster --plan", options.plan, plan)
+    return good, record_document(plan, record, again), list(record_lines(record))
+
+
+def _again(command: str, path: str, plan: Plan) -> str:
+    return f"python -m simulations {command} {shlex.quote(path)} --nodes {plan.nodes}"
 
 
 def _compare(options: argparse.Namespace, plan: Plan) -> int:
     say_row = progress_of(options)
-    comparison = compare_with_virtual(plan, options.seeds, live_table(plan, say_row), say_row)
-    report = comparison_document(comparison).save(options.out)
+    progress = Progress(options.seeds, "runs")
+
+    def virtual_begins(line: str) -> None:
+        say_row(line)
+        progress.begin()
+
+    comparison = compare_with_virtual(
+        plan,
+        options.seeds,
+        live_table(plan, say_row),
+        virtual_begins,
+        lambda done: progress.advance(done, 0),
+    )
+    again = f"{_again('compare', options.plan, plan)} --seeds {options.seeds}"
+    report = comparison_document(comparison, again).save(options.out)
     if options.json:
         say_json(comparison.to_dict())
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
 from simulations.commands.terminal import (
+    Steps,
     add_command,
     between,
     json_option,
@@ -74,20 +75,6 @@ exit status: 1 when --validate finds them too far apart.
     command.set_defaults(do=model)
 
 
-class _Steps:
-    """Says on standard error what is going on, where it takes long."""
-
-    def __init__(self) -> None:
-        self._shown = time.monotonic()
-
-    def tell(self, step: str) -> None:
-        now = time.monotonic()
-        if now - self._shown >= 2:
-            self._shown = now
-            sys.stderr.write(f"... {step}\n")
-            sys.stderr.flush()
-
-
 def model(options: argparse.Namespace) -> int:
     """Model a pool, or compare the model with the simulator."""
     try:
@@ -115,7 +102,7 @@ def _plan(pool: Pool, options: argparse.Namespace) -> int:
 
     seeds = range(options.seed, options.seed + options.seeds)
     started = time.monotonic()
-    figures = plan(pool, seeds, tell=_Steps().tell)
+    figures = plan(pool, seeds, tell=Steps().tell)
     data = {
         "members": pool.members, "latency_seconds": pool.latency, "loss": pool.loss,
         "seeds": list(seeds), "figures": figures, "took_seconds": time.monotonic() - started,
@@ -142,7 +129,7 @@ def _validate(pool: Pool, options: argparse.Namespace) -> int:
     )
 
     seeds = max(options.seeds, LEAST_SEEDS)
-    tell = _Steps().tell
+    tell = Steps().tell
     rows: list[Agreement] = []
     for members in VALIDATED:
         ours = replace(pool, members=members)

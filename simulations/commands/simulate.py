@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulations.commands.cluster import guarded, progress_of, run_on_processes
+from simulations.commands.cluster import guarded, run_on_processes
 from simulations.commands.scenario import goal_lines, run_scenarios
 from simulations.commands.terminal import (
     add_command,
@@ -70,7 +70,7 @@ def simulate(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace, plan: Plan) -> int:
     # Processes first: what cannot be done here is refused at once and not after minutes.
     sys.stderr.write(f"Processes: {plan.name}, {plan.nodes} agents\n")
-    good, processes, lines = run_on_processes(plan, progress_of(options))
+    good, processes, lines = run_on_processes(options, plan)
     sys.stderr.write(f"Virtual time: {', '.join(SCENARIOS)}\n")
     parts = run_scenarios(SCENARIOS, options.size, options.seed, options.jobs)
     whole = join(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 __all__ = [
-    "PLAN_FORMAT", "Progress", "add_command", "between", "jobs_option", "json_option", "positive",
+    "PLAN_FORMAT", "Progress", "Steps", "add_command", "between", "jobs_option", "json_option", "positive",
     "say", "say_json", "writable",
 ]  # fmt: skip
 
@@ -55,6 +55,10 @@ class Progress:
         self._started = self._shown = time.monotonic()
         self._live = sys.stderr.isatty()
 
+    def begin(self) -> None:
+        """It begins only now."""
+        self._started = self._shown = time.monotonic()
+
     def advance(self, done: int, failed: int) -> None:
         """So many are done."""
         now = time.monotonic()
@@ -71,6 +75,21 @@ class Progress:
         end = "\n" if last or not self._live else ""
         sys.stderr.write(("\r" if self._live else "") + text + end)
         sys.stderr.flush()
+
+
+class Steps:
+    """Says on standard error what is going on, every two seconds, where steps have no number."""
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def tell(self, step: str) -> None:
+        """This is what is going on now."""
+        now = time.monotonic()
+        if now - self._shown >= 2:
+            self._shown = now
+            sys.stderr.write(f"... {step}\n")
+            sys.stderr.flush()
 
 
 def say(text: str = "") -> None:

@@ -161,6 +161,14 @@ def test_the_command_that_replays_a_plan_of_a_file_does_what_failed_again(
     assert capsys.readouterr().out == output
 
 
+def test_one_long_run_tells_how_far_it_is() -> None:
+    told: list[str] = []
+
+    run_seed(3, 0.2, tell=told.append)
+
+    assert told == [*(f"second {n} of 12" for n in range(12)), "waiting for calm"]
+
+
 def test_a_seed_is_replayed_at_exactly_its_length() -> None:
     minutes = 0.2 + 1 / 30
     replay = run_seed(3, minutes).replay

@@ -11,6 +11,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
+from simulations.calm import PROMISES
 from simulations.campaign import Result, plan_of, run_plan, run_seed, uncovered
 from simulations.commands.terminal import (
     PLAN_FORMAT,
@@ -123,11 +124,13 @@ def table(results: Sequence[Result]) -> Iterable[str]:
             f"{sum(r.node_seconds for r in some) / 3600:11.1f} "
             f"{sum(r.transitions for r in some):12,} {sum(r.packets for r in some):11,}"
         )
-    yield ""
-    yield f"{'promise':10} {'runs':>6} {'median s':>9} {'max s':>9}"
-    for name in sorted({name for result in results for name in result.times}):
+    if kept := sorted({name for result in results for name in result.times}):
+        yield ""
+        yield f"{'promise':46} {'runs':>6} {'median s':>9} {'max s':>9}"
+    for name in kept:
         times = [result.times[name] for result in results if name in result.times]
-        yield f"{name:10} {len(times):6} {median(times):9.1f} {max(times):9.1f}"
+        what = f"{name} {PROMISES[name]}"
+        yield f"{what:46} {len(times):6} {median(times):9.1f} {max(times):9.1f}"
 
 
 def say_failure(result: Result) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -93,6 +94,7 @@ def test_a_campaign_reports_and_ends_with_status_0(capsys: pytest.CaptureFixture
     output = capsys.readouterr().out
     assert status == 0
     assert "node hours" in output
+    assert re.search(r"^L1 a dead member is failed everywhere +1 ", output, re.MULTILINE)
     assert "trace " in output
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from math import inf, nan
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulations import plots
@@ -107,6 +108,7 @@ def writable(folder: Path) -> bool:
     """Make the folder of a report, before hours of work and not after; False when it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         sys.stderr.write(f"no report can be written to {folder}: {error.strerror}\n")
         return False

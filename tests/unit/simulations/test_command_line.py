@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from simulations.__main__ import command_line, main
+from simulations.document import Document
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 
@@ -81,3 +84,29 @@ def test_agents_refuses_more_of_them_than_a_machine_takes(
 ) -> None:
     assert main(["agents", "-n", "60", "--datacenters", "2"]) == 2
     assert "-n 60 is not between 1 and 50, 100 agents in all" in capsys.readouterr().err
+
+
+def test_a_reader_that_is_gone_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulations", "plan", "17", "--minutes", "1000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_report_that_fails_to_be_written_after_all_is_an_error_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Document, "save", full)
+
+    assert main(["scenario", "load", "--tiny", "--jobs", "1", "--out", str(tmp_path)]) == 1
+    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err

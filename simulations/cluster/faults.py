@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RealFaults", "check", "needs_machines", "needs_mounts", "needs_relay"]
 
+MAX_PROCESSES = 500
+"""Nodes of a plan: what a large machine can start within the time that the join may take."""
 _IMPOSSIBLE: Final = {
     "slow": "a process cannot be made to take longer over each input",
     "jump": "the clock of a running machine cannot be moved",
@@ -46,6 +48,10 @@ _REORDER_DELAY = 0.05
 
 def check(plan: Plan) -> None:
     """Raises PlanError naming the first step or setting that cannot be done to processes."""
+    if plan.nodes > MAX_PROCESSES:
+        raise PlanError(
+            f"nodes {plan.nodes} are more than the {MAX_PROCESSES} that can be processes"
+        )
     check_settings(plan)
     for number, step in enumerate(plan.steps):
         if reason := _IMPOSSIBLE.get(step.do):

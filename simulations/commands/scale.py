@@ -9,10 +9,10 @@ from simulations.commands.terminal import (
     add_command,
     between,
     json_option,
-    positive,
     say,
     say_json,
 )
+from simulations.plan import MAX_NODES
 from simulations.scale import measure
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def add_to(commands: Subparsers) -> None:
 """,
         parents=[json_option()],
     )  # fmt: skip
-    command.add_argument("--nodes", type=positive, default=1000, help="how many (1000)")
+    command.add_argument(
+        "--nodes", type=between(3, MAX_NODES, int), default=1000, help="how many (1000)"
+    )
     command.add_argument(
         "--seconds", type=between(0.1, 86_400), default=10.0, help="idle virtual seconds (10)"
     )

@@ -185,6 +185,7 @@ async def test_an_interrupted_or_killed_run_leaves_no_process_namespace_or_folde
         ({"steps": [{"at": 1, "do": "slow", "nodes": "all", "delay": 1}]}, "steps[0]: slow is for the"),
         ({"steps": [{"at": 1, "do": "jump", "nodes": "all", "seconds": 1}]}, "steps[0]: jump is for"),
         ({"steps": [{"at": 1, "do": "poison", "nodes": "all"}]}, "steps[0]: poison is for the"),
+        ({"nodes": 501}, "nodes 501 are more than the 500 that can be processes"),
         ({"settings": {"compress": True}}, "settings.compress cannot be set for processes"),
     ],
 )  # fmt: skip

@@ -217,6 +217,7 @@ def test_a_plan_that_cannot_be_read_is_an_error_and_no_traceback(
         (["campaign", "--minutes", "0"], "'0' is not a number between 0.2 and 1,440"),
         (["campaign", "--minutes", "x"], "'x' is not a number between 0.2 and 1,440"),
         (["scale", "--seconds", "nan"], "'nan' is not a number between 0.1 and 86,400"),
+        (["scale", "--nodes", "2"], "'2' is not a whole number between 3 and 100,000"),
         (["scale", "x"], "unrecognized arguments: x"),
         ([], "required: COMMAND"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulations.checkers.clocks import LTimes
 from simulations.checkers.limits import (
     BoundedAmplification,
     BoundedState,
@@ -28,7 +29,6 @@ from simulations.checkers.telling import (
     EventsMatchTable,
     IndexMonotonic,
     LeaveIsFinal,
-    LTimes,
 )
 
 if TYPE_CHECKING:

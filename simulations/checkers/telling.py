@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002, D102 - the hooks of a checker have one signature each, and `Checker` says what they are
-"""Of what applications are told: times, events, and members (S8 to S11, S16 to S18)."""
+"""Of what applications are told: events and members (S10, S11, S16 to S18)."""
 
 from __future__ import annotations
 
@@ -22,63 +22,7 @@ if TYPE_CHECKING:
     from simulations.host import Host
     from simulations.watch import Watch
 
-__all__ = ["Events", "EventsMatchTable", "IndexMonotonic", "LTimes", "LeaveIsFinal"]
-
-
-class LTimes(Checker):
-    """S8 and S9: Lamport clocks never go back, nor further ahead than allowed at once."""
-
-    invariant = "S8"
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__(watch)
-        self._held: dict[Host, tuple[int, int, int]] = {}
-        self._ended: dict[str, tuple[int, int, int]] = {}
-        self._delivered: dict[Host, int] = defaultdict(int)
-
-    def started(self, host: Host) -> None:
-        node = host.node
-        clocks = (node.member_clock, node.event_clock, node.query_clock)
-        times = tuple(clock.upcoming for clock in clocks)
-        kept: tuple[int, ...] = host.resumed or (0, 0, 0)
-        if host.disk is not None and host.disk.sound:
-            # The gap makes up for what was not written yet, but for a clock of which nothing was.
-            ended = self._ended.get(host.name, kept)
-            kept = tuple(e if k else 0 for k, e in zip(kept, ended, strict=True))
-        # A snapshot's time that is absurdly far ahead is refused, as on the wire, and counted.
-        believed = node.config.max_ltime_jump
-        if any(now < then <= believed for now, then in zip(times, kept, strict=True)):
-            self.violated(f"{host.name} restarts at {times}, having been at {kept}", host.name)
-        self._held[host] = self._times(host)
-
-    def stopped(self, host: Host) -> None:
-        member_time, _, query_time = self._held.pop(host, (0, 0, 0))
-        # Of events those count that were delivered: the others are still wanted after a restart.
-        self._ended[host.name] = member_time, self._delivered.pop(host, 0), query_time
-
-    def told(self, host: Host, event: Event) -> None:
-        if isinstance(event, UserEvent):
-            self._delivered[host] = max(self._delivered[host], event.ltime)
-
-    def drained(self, host: Host) -> None:
-        times, held = self._times(host), self._held.get(host)
-        if held is None or times == held:
-            return
-        self._held[host] = times
-        for now, then in zip(times, held, strict=True):
-            if now < then:
-                self.violated(f"a clock of {host.name} went from {then} to {now}", host.name)
-
-    def witnessed(self, host: Host, before: int, after: int) -> None:
-        jump = host.node.config.max_ltime_jump
-        if after - before > jump + 1 or after >= 2**63 + 1:
-            text = f"one message took a clock of {host.name} from {before} to {after}"
-            self.watch.violated("S9", text, host.name)
-
-    @staticmethod
-    def _times(host: Host) -> tuple[int, int, int]:
-        node = host.node
-        return node.member_clock.time, node.event_clock.time, node.query_clock.time
+__all__ = ["Events", "EventsMatchTable", "IndexMonotonic", "LeaveIsFinal"]
 
 
 class Events(Checker):

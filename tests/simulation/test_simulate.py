@@ -127,3 +127,18 @@ def test_joined_documents_keep_their_order_and_their_plots() -> None:
     ]
     assert whole.plots == [("a.png", plot)]
     assert whole.data == {"one": {"a": 1}, "two": {"b": 2}}
+
+
+def test_a_report_replaces_the_one_that_was_there_with_its_plots_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    plot = Lines("a", "A", "x", "y", [Curve("c", [(0, 1.0)])])
+    Document(["# One", "![A](a.png)", "![B](b.png)"], [("a.png", plot), ("b.png", plot)], {}).save(
+        tmp_path
+    )
+    (tmp_path / "mine.png").write_bytes(b"")
+
+    Document(["# Two", "![A](a.png)"], [("a.png", plot)], {}).save(tmp_path)
+
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["a.png", "mine.png", "report.json", "report.md"]

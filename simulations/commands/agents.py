@@ -324,7 +324,7 @@ async def run_datacenters(
 
 
 def agents(options: argparse.Namespace) -> int:
-    """Run the command; Ctrl-C is how it is meant to end."""
+    """Run the command; without ``--exit`` Ctrl-C is how it is meant to end."""
     options.n = options.n or (5 if options.datacenters == 1 else 3)
     if options.n * options.datacenters > MAX_AGENTS:
         sys.stderr.write(
@@ -335,6 +335,8 @@ def agents(options: argparse.Namespace) -> int:
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:
+        if options.exit:  # not everything was seen
+            raise
         sys.stderr.write("\nAll agents ended.\n")
         return 0
     except (OSError, RuntimeError) as error:

@@ -206,6 +206,20 @@ async def test_interrupting_make_run_ends_every_agent() -> None:
     assert not [pid for pid in pids if exists(pid)]
 
 
+async def test_interrupting_agents_that_would_have_ended_by_themselves_is_no_success() -> None:
+    with Ports() as ports:
+        port = ports.take()
+    child = await demo("-n", "2", "--exit", "--json", "--http-port", str(port))
+    assert child.stdout is not None
+    async with asyncio.timeout(60):
+        assert json.loads(await child.stdout.readline())["step"] == "starting"
+
+    child.send_signal(signal.SIGINT)
+    await finished(child)
+
+    assert child.returncode == 130
+
+
 def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 

@@ -145,7 +145,7 @@ class LegalTransitions(Checker):
         self.violated(f"{host.name} has {name} go from {path}", host.name, name)
 
     def _unasked(self, host: Host, name: str) -> None:
-        if all(not other.poisoned for other in self.world.hosts.values()):
+        if not self.world.covered["poison_sent"]:  # a lie outlives the process that told it
             self.violated(f"{host.name} has {name} left, which never left", host.name, name)
 
 

@@ -87,6 +87,7 @@ def add_to(commands: Subparsers) -> None:
     command.add_argument(
         "--command",
         dest="program",
+        type=shlex.split,
         metavar="COMMAND",
         help="what starts an agent (this Python with -m agent)",
     )
@@ -276,7 +277,7 @@ async def run(options: argparse.Namespace) -> None:
     if options.encrypt:
         settings["arguments"] = [f"-encrypt={options.encrypt}"]
     if options.program:
-        settings["command"] = shlex.split(options.program)
+        settings["command"] = options.program
     if options.datacenters > 1:
         await run_datacenters(options, settings, screen)
     else:

@@ -22,6 +22,7 @@ __all__ = ["Body", "DecodeError"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MAX_NUMBER = 1 << 63
+_ZERO: tuple[Any, ...] = (None, False, 0, "", "0s", [], {})
 
 
 class DecodeError(GossipError, ValueError):
@@ -62,8 +63,8 @@ class Body:
 
     @property
     def filled(self) -> bool:
-        """Whether it has any key."""
-        return bool(self._values)
+        """Whether any key has a value besides those that Go gives to what is missing."""
+        return any(value not in _ZERO for value in self._values.values())
 
     def unknown(self) -> list[str]:
         """The keys that nobody has asked for, here and in the objects that were given out."""
@@ -100,11 +101,12 @@ class Body:
         return value
 
     def duration(self, key: str) -> float:
-        """Seconds, from a duration such as ``10s`` or whole nanoseconds; 0 when there is none."""
+        """Seconds, from a duration such as ``10s`` or a number of nanoseconds; 0 when there is none."""
         value = self._get(key, 0)
         wrong = self._wrong(key, 'a duration such as "10s"')
         if not isinstance(value, str):
-            seconds = self.number(key) / 1e9
+            # Some clients know but one kind of number, and write ten seconds as 1e+10.
+            seconds = (value if isinstance(value, float) else self.number(key)) / 1e9
             if not is_duration(seconds):
                 raise wrong
             return seconds

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.durations import format_duration
+from agent.metadata import meta_problem
 from agent.store.entries import SERF_CHECK, ServiceEntry, Status
 from gossip.errors import GossipError
 
@@ -30,6 +31,7 @@ __all__ = [
     "DefinitionError",
     "ServiceDefinition",
     "check_definition",
+    "check_meta",
     "service_definition",
     "service_entry",
     "status_of",
@@ -42,6 +44,8 @@ MIN_INTERVAL = 1.0
 """Seconds between two runs of a check; less is raised to this."""
 MIN_DEREGISTER_AFTER = 60.0
 """Seconds that a service stays although it is critical; less is raised to this."""
+MAX_WEIGHT = 65535
+"""The largest that DNS has."""
 MAINTENANCE = "maintenance"
 CONSUL_SERVICE = "consul"
 """The service by which gossip registers servers in the catalog."""
@@ -221,18 +225,31 @@ def status_of(text: str, problem: str) -> Status:
     return Status(text)
 
 
+def check_meta(service: ServiceEntry) -> None:
+    """Refuse metadata that no catalog takes.
+
+    Raises:
+        DefinitionError: in Consul's words.
+    """
+    if problem := meta_problem(service.meta):
+        raise DefinitionError(f"Invalid Service Meta: {problem}")
+
+
 def _check_service(service: ServiceEntry, body: Body) -> None:
     ip = _ip(service.address.strip("[]"))
     if ip is not None and ip.is_unspecified:
         raise DefinitionError("Invalid service address")
     if service.id == CONSUL_SERVICE:
         raise DefinitionError(f'Service ID "{CONSUL_SERVICE}" is reserved for servers')
+    check_meta(service)
     if "Weights" in body:
         passing, warning = service.weights
         if passing < 1:
             raise DefinitionError("Invalid Weights: Passing must be greater than 0")
         if warning < 0:
             raise DefinitionError("Invalid Weights: Warning must be greater or equal than 0")
+        if max(passing, warning) > MAX_WEIGHT:
+            raise DefinitionError(f"Invalid Weights: DNS Weight must be between 0 and {MAX_WEIGHT}")
     if kind := body.text("Kind"):
         raise DefinitionError(f'Invalid service: kind "{kind[:60]}" is not supported')
 
@@ -262,6 +279,8 @@ def _definition(
     ttl, url, tcp = body.duration("TTL"), body.text("HTTP"), body.text("TCP")
     runs = {"http": url, "tcp": tcp, "script": args}  # the first that is there counts
     kind = "ttl" if ttl > 0 else next((kind for kind, what in runs.items() if what), "")
+    if kind == "script" and any(map(body.text, _OTHER_KINDS)):
+        kind = ""  # its program is for a container, not for this machine
     kind = kind or (MAINTENANCE if body.truth("Maintenance") else "")
     warnings: list[str] = []
     if kind == "ttl" and (any(runs.values()) or body.duration("Interval")):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import service_entry
+from agent.definitions import check_meta, service_entry
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
+from agent.http.query import consistency
 from agent.http.reading import (
     check_read,
     instance_filter,
@@ -46,7 +47,7 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("/v1/catalog/register", Methods.REGISTER, register, **write),
         Route("/v1/catalog/deregister", Methods.REGISTER, deregister, **write),
-        Route("/v1/catalog/datacenters", Methods.READ, datacenters),
+        Route("/v1/catalog/datacenters", Methods.READ, datacenters, check=_check_mode),
         Route("/v1/catalog/nodes", Methods.READ, nodes, check=check_read(), **read),
         Route("/v1/catalog/services", Methods.READ, services, check=check_read(), **read),
         Route("/v1/catalog/service/", Methods.READ, instances, check=service, **read),
@@ -71,9 +72,12 @@ async def register(call: Call) -> Reply:
     for check in many:
         if (other := check.text("Node")) and folded(other) != folded(name):
             raise HttpError(400, f'check node "{other}" does not match node "{name}"')
+    entry = None if service is None else service_entry(service, name, "Service")
+    if entry is not None:
+        check_meta(entry)
     write = Registration(
         node=node_of(body),
-        service=None if service is None else service_entry(service, name, "Service"),
+        service=entry,
         checks=tuple(check_of(check, name) for check in many),
         keep_node=body.truth("SkipNodeUpdate"),
     )
@@ -92,6 +96,10 @@ async def deregister(call: Call) -> Reply:
         )
     )
     return Reply(data=True)
+
+
+def _check_mode(call: Call) -> None:
+    consistency(call.parameters)
 
 
 async def datacenters(call: Call) -> Reply:

@@ -304,6 +304,8 @@ async def test_lists_are_filtered_by_metadata_of_nodes(leader: TestAgent) -> Non
     assert (await get("/v1/catalog/services?node-meta=rack:9")).json == {}
     checks = (await get("/v1/health/state/any?node-meta=rack:0")).json
     assert {check["Node"] for check in checks} == {"n2"}
+    # Who names a node has chosen it already.
+    assert (await get("/v1/health/node/n2?node-meta=rack:9")).json == checks
 
 
 async def test_near_sorts_by_round_trip_and_puts_the_unknown_last(
@@ -396,6 +398,9 @@ async def test_what_was_removed_wakes_and_its_index_never_goes_back(leader: Test
 # What is refused
 
 
+CONFLICT = "Cannot specify ?stale with ?consistent, conflicting semantics."
+
+
 async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
     leader: TestAgent,
 ) -> None:
@@ -410,7 +415,9 @@ async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
         "health/state/": "Missing check state",
     }.items():
         for query, text in {
-            "stale&consistent": "Cannot specify ?stale with ?consistent, conflicting semantics.",
+            "stale&consistent": CONFLICT,
+            "max_stale=1s&consistent": CONFLICT,
+            "max_stale=1": 'Invalid max_stale value "1"',
             "wait=soon": "Invalid wait time",
             "index=-1": "Invalid index",
             "filter=Node==x": "Filter expressions are not supported",
@@ -421,8 +428,22 @@ async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
         assert (answer.status, answer.text if missing else "") == (400 if missing else 200, missing)
 
 
+async def test_datacenters_are_listed_in_any_mode_but_two(leader: TestAgent) -> None:
+    for query in ("stale", "consistent", "wait=soon"):
+        assert (await leader.get(f"/v1/catalog/datacenters?{query}")).json == ["dc1"]
+    answer = await leader.get("/v1/catalog/datacenters?stale&consistent")
+    assert (answer.status, answer.text) == (400, CONFLICT)
+
+
 async def test_each_mode_of_consistency_is_answered_and_named(leader: TestAgent) -> None:
-    for query, mode in (("", "leader"), ("stale", "stale"), ("consistent", "consistent")):
+    for query, mode in (
+        ("", "leader"),
+        ("stale", "stale"),
+        ("consistent", "consistent"),
+        ("max_stale=10s", "stale"),
+        ("max_stale=0s", "leader"),
+        ("max_stale=", "leader"),
+    ):
         answer = await leader.get(f"/v1/catalog/nodes?{query}")
         assert answer.headers["x-consul-effective-consistency"] == mode
         assert answer.headers["x-consul-lastcontact"] == "0"
@@ -443,6 +464,7 @@ WRONG: list[tuple[Any, int, str]] = [
     ({"Node": 1}, 400, "Request decode failed: Node is not a string"),
     (GOOD | {"ID": "1"}, 500, "Bad node ID: '1' is not a UUID"),
     (GOOD | {"NodeMeta": {"a": 1}}, 400, "NodeMeta is not an object of strings"),
+    (GOOD | {"Service": {"Service": "s", "Meta": {"": "x"}}}, 400, "Key cannot be blank"),
     (GOOD | {"Service": {"ID": "x"}}, 500, "Must provide service name with ID"),
     (GOOD | {"Service": "web"}, 400, "Service is not an object"),
     (GOOD | {"Service": {"Service": "s", "Port": "80"}}, 400, "Service.Port is not a whole"),
@@ -544,7 +566,7 @@ async def test_hostile_names_are_stored_and_shown_as_they_are(leader: TestAgent)
         await add(
             leader,
             name,
-            Service={"ID": name, "Service": name, "Tags": [name], "Meta": {name: name}},
+            Service={"ID": name, "Service": name, "Tags": [name], "Meta": {"key": name[:512]}},
             Check={"CheckID": name, "Name": name, "ServiceID": name, "Output": name},
         )
         assert name in (await leader.get("/v1/catalog/services")).json
@@ -556,7 +578,7 @@ async def test_hostile_names_are_stored_and_shown_as_they_are(leader: TestAgent)
         else:
             (one,) = answer.json
             assert one["Node"]["Node"] == one["Service"]["Service"] == name
-            assert one["Service"]["Meta"] == {name: name}
+            assert one["Service"]["Meta"] == {"key": name[:512]}
             assert one["Checks"][0]["Output"] == name
             node = (await leader.get(f"/v1/catalog/node/{path}")).json
             assert node["Services"][name]["Tags"] == [name]

@@ -20,6 +20,7 @@ from tests.helpers_forward import (
     KEY,
     encrypted,
     join,
+    join_wan,
     know,
     serve,
     server,
@@ -52,6 +53,15 @@ async def test_an_event_travels_over_a_server_into_the_other_datacenter(key: byt
         shown = (await one.get("/v1/agent/self")).json["Stats"]
         assert shown["forward"]["served"] == "1"
         assert shown["consul"]["known_datacenters"] == "2"
+
+
+async def test_the_leader_of_another_datacenter_is_told_by_it() -> None:
+    async with server("one", "dc1") as one, server("two", "dc2", bootstrap=True) as two:
+        await join_wan(two, one)
+        leader = (await two.get("/v1/status/leader")).json
+        assert (await one.get("/v1/status/leader?dc=dc2")).json == leader != ""
+        assert (await one.get("/v1/status/peers?dc=dc2")).json == [leader]
+        assert (await one.get("/v1/status/leader")).json == ""
 
 
 @pytest.mark.parametrize("key", [None, KEY])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from agent.client import ApiError, segment
 from agent.commands.base import HTTP_FLAGS, Command, CommandError
 from agent.commands.http import heading
 from agent.flags import Flag, UsageError
+from agent.patterns import PatternError, compile_pattern
 
 TYPE_CHECKING = False  # what `typing` has; importing it takes a tenth of the start time
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def run(context: Context) -> int:
 
 def _check_pattern(key: str, pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as error:
+        compile_pattern(pattern)  # as the agents that receive it will
+    except PatternError as error:
         raise CommandError(f"Failed to compile {key} filter regexp: {error}") from None
 
 

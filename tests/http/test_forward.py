@@ -142,7 +142,8 @@ async def test_when_no_server_is_reached_the_last_reason_is_told() -> None:
         answer = await one.put("/v1/event/fire/x?dc=dc2")
         where = f"127.0.0.1:{two.server_port}: "
         assert answer.status == 500
-        assert answer.text.startswith(f"rpc error getting client: failed to get conn: {where}")
+        reason = f"{where}connect: connection refused"
+        assert answer.text == f"rpc error getting client: failed to get conn: {reason}"
         answer = await web1.put("/v1/event/fire/x?dc=dc2")
         assert answer.text.startswith("rpc error making call: rpc error getting client: ")
 

@@ -474,7 +474,7 @@ WRONG: list[tuple[Any, int, str]] = [
     (GOOD | {"Service": {"Service": "s", "Tags": "x"}}, 400, "Service.Tags is not a list of"),
     (GOOD | {"Check": {"Name": "c", "Status": "fine"}}, 400, 'Bad check status "fine"'),
     (GOOD | {"Check": {}}, 500, "Must provide check ID or name"),
-    (GOOD | {"Check": {"Name": "c", "ServiceID": "x"}}, 500, "Missing service registration"),
+    (GOOD | {"Check": {"Name": "c", "ServiceID": "x"}}, 500, 'service registration on node "bad"'),
     (GOOD | {"Check": {"Node": "b", "Name": "c"}}, 400, 'check node "b" does not match'),
     (GOOD | {"Checks": [{"Name": "c"}, {"Name": 1}]}, 400, "Checks[1].Name is not a string"),
     (GOOD | {"Datacenter": "mars"}, 500, "No path to datacenter"),

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ from agent.user_events import NEW_LEADER, UserEvents
 from agent.wan import WanPool
 from gossip.errors import GossipError
 from gossip.events import (
-    Member,
     MemberJoined,
     MemberUpdated,
     NameConflictLost,
@@ -53,44 +51,15 @@ if TYPE_CHECKING:
     from agent.store.store import Store
     from agent.watches.watcher import Watches
     from gossip.config import Config
-    from gossip.events import Event
-    from gossip.serf.coordinates import Coordinate
+    from gossip.events import Event, Member
     from gossip.subscriptions import Subscription
 
-__all__ = ["Agent", "Description"]
+__all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
 MAX_ASKING = 64
 """Queries of clients that wait for replies at the same time; a pool can have 256 open."""
-
-
-@dataclass(slots=True, frozen=True)
-class Description:
-    """Everything that ``/v1/agent/self`` shows, taken at one moment."""
-
-    config: AgentConfig
-    node_id: str
-    http_port: int
-    member: Member
-    leader: str
-    isolated: bool
-    encrypted: bool
-    lan: dict[str, str]
-    wan: dict[str, str]
-    """Empty without a WAN pool."""
-    wan_port: int
-    """-1 without a WAN pool."""
-    datacenters: list[str]
-    forwarding: dict[str, str]
-    catalog: dict[str, str]
-    """Empty on all but the leader."""
-    local: dict[str, str]
-    checks: dict[str, str]
-    sync: dict[str, str]
-    watches: dict[str, str]
-    """Empty where nobody serves what they ask for."""
-    coordinate: Coordinate | None
 
 
 class Agent:
@@ -453,31 +422,3 @@ class Agent:
                     self.lan.log_change(event)
                     if isinstance(event, MemberJoined | MemberUpdated) and server_of(event.member):
                         self.sync.compare_soon()
-
-    # All of it
-
-    def describe(self) -> Description:
-        """What this agent is at the moment."""
-        return Description(
-            self.config,
-            self.node_id,
-            self.http_port,
-            self.cluster.local_member(),
-            self.leader(),
-            self.seeds.isolated,
-            self.encrypted,
-            self.cluster.stats(),
-            self.wan.cluster.stats() if self.wan else {},
-            self.wan_port,
-            self.datacenters(),
-            {name: str(count) for name, count in sorted(self.forwarder.stats.items())},
-            {name: str(count) for name, count in self.store.stats().items()} if self.store else {},
-            self.local.counts(),
-            {name: str(count) for name, count in self.local.stats().items()},
-            {"in_step": str(self.sync.in_step).lower()}
-            | {name: str(count) for name, count in self.sync.stats.items()},
-            {name: str(count) for name, count in self.watches.stats().items()}
-            if self.watches
-            else {},
-            self.cluster.coordinate,
-        )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.addresses import UNIX, bind_problem, decode_rpc_addr, ip_problem
+from agent.credentials import MAX_TOKEN, can_be_sent
 from agent.definitions import MAX_CHECKS, MAX_SERVICES
 from agent.durations import format_duration
 from agent.metadata import meta_problem
@@ -105,6 +106,8 @@ def _own_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
             decode_key(config.encrypt)
         except ConfigError as error:
             yield "encrypt", str(error)
+    if not can_be_sent(config.acl_token):  # and it is a secret, so it is not shown
+        yield "acl_token", f"it has control characters, or more than the limit of {MAX_TOKEN} bytes"
     if config.log_level not in LOG_LEVELS:
         yield "log_level", f'"{config.log_level}" is not one of {", ".join(LOG_LEVELS)}'
     for key in ("reconnect_timeout", "reconnect_timeout_wan"):

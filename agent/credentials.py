@@ -1,4 +1,4 @@
-"""Headers that are credentials: their values belong in no log and no answer."""
+"""Credentials: the headers that are some, whose values belong in no log and no answer, and tokens to send."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from agent.flags import looks_secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["credentials"]
+__all__ = ["MAX_TOKEN", "can_be_sent", "credentials"]
 
+MAX_TOKEN = 8 * 1024
+"""Largest token, bytes; the HTTP interface takes no longer header either."""
 _NAMES = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -21,3 +23,8 @@ def credentials(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield value
             if after := value.partition(" ")[2].strip():
                 yield after
+
+
+def can_be_sent(token: str) -> bool:
+    """Whether a token may stand in a request; with any other the server would not read it."""
+    return token.isprintable() and len(token.encode("utf-8", "surrogateescape")) <= MAX_TOKEN

@@ -8,8 +8,8 @@ snapshot files and is tested with them. S20, no input crashes a node, is reporte
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gossip.events import (
     MemberFailed,
@@ -23,6 +23,8 @@ from gossip.events import (
 from gossip.serf.intents import MAX_RECENT_INTENTS
 from gossip.serf.leave import Lifecycle
 from gossip.serf.ring import MAX_BUFFERED_EVENTS
+from gossip.serf.snapshot import CLOCK_GAP
+from gossip.snapshot_file import FLUSH_INTERVAL
 from gossip.swim.broadcast import MAX_TOLD
 from gossip.swim.members import NodeInfo, Status
 from gossip.swim.probe import MAX_RELAYED_PINGS
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from simulations.watch import Transition, View, Watch
 
 __all__ = ["CHECKERS"]
+
+Times: TypeAlias = tuple[int, ...]
+"""Of the member, event and query clock."""
 
 GONE: Final = frozenset({Status.DEAD, Status.LEFT})
 LEGAL: Final = frozenset(
@@ -244,9 +249,10 @@ class LTimes(Checker):
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
-        self._held: dict[Host, tuple[int, int, int]] = {}
-        self._ended: dict[str, tuple[int, int, int]] = {}
+        self._held: dict[Host, Times] = {}
+        self._ended: dict[str, Times] = {}
         self._delivered: dict[Host, int] = defaultdict(int)
+        self._unwritten: dict[Host, deque[tuple[float, Times]]] = defaultdict(deque)
 
     def started(self, host: Host) -> None:
         node = host.node
@@ -264,18 +270,28 @@ class LTimes(Checker):
         self._held[host] = self._times(host)
 
     def stopped(self, host: Host) -> None:
-        member_time, _, query_time = self._held.pop(host, (0, 0, 0))
-        # Of events those count that were delivered: the others are still wanted after a restart.
-        self._ended[host.name] = member_time, self._delivered.pop(host, 0), query_time
+        ended = self._to_be_kept(host)
+        self._forget_written(host)
+        if unwritten := self._unwritten.pop(host):
+            # What came last may be lost with the process, and leap further than any gap makes up for.
+            ended = tuple(
+                now if now - then <= CLOCK_GAP else then
+                for now, then in zip(ended, unwritten[0][1], strict=True)
+            )
+        self._ended[host.name] = ended
+        self._held.pop(host, None)
+        self._delivered.pop(host, None)
 
     def told(self, host: Host, event: Event) -> None:
-        if isinstance(event, UserEvent):
-            self._delivered[host] = max(self._delivered[host], event.ltime)
+        if isinstance(event, UserEvent) and event.ltime > self._delivered[host]:
+            self._moves(host)
+            self._delivered[host] = event.ltime
 
     def drained(self, host: Host) -> None:
         times, held = self._times(host), self._held.get(host)
         if held is None or times == held:
             return
+        self._moves(host)
         self._held[host] = times
         for now, then in zip(times, held, strict=True):
             if now < then:
@@ -287,8 +303,23 @@ class LTimes(Checker):
             text = f"one message took a clock of {host.name} from {before} to {after}"
             self.watch.violated("S9", text, host.name)
 
+    def _moves(self, host: Host) -> None:
+        """A clock is about to be another."""
+        self._unwritten[host].append((self.watch.world.now, self._to_be_kept(host)))
+        self._forget_written(host)
+
+    def _forget_written(self, host: Host) -> None:
+        unwritten = self._unwritten[host]
+        while unwritten and unwritten[0][0] < self.watch.world.now - FLUSH_INTERVAL:
+            unwritten.popleft()
+
+    def _to_be_kept(self, host: Host) -> Times:
+        """Of events those count that were delivered: the others are still wanted after a restart."""
+        member_time, _, query_time = self._held.get(host, (0, 0, 0))
+        return member_time, self._delivered[host], query_time
+
     @staticmethod
-    def _times(host: Host) -> tuple[int, int, int]:
+    def _times(host: Host) -> Times:
         node = host.node
         return node.member_clock.time, node.event_clock.time, node.query_clock.time
 

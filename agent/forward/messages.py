@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_BODY",
     "MAX_HOPS",
-    "MAX_TOKEN",
     "TOKEN_HEADER",
     "Answer",
     "Challenge",
@@ -40,8 +39,6 @@ __all__ = [
 
 MAX_BODY = 1024 * 1024
 """Largest body of a request, bytes."""
-MAX_TOKEN = 8 * 1024
-"""Largest token, bytes; the HTTP interface takes no longer header either."""
 MAX_HEAD = 128 * 1024
 """Largest JSON object, bytes; the HTTP interface takes 8 KiB of request line and as much of token, and JSON
 writes a byte in six at most."""

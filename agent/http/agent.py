@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.description import Description
 from agent.http.coordinate import render_coordinate
 from agent.http.errors import HttpError
 from agent.http.query import blocking
@@ -17,7 +18,6 @@ from gossip.events import Gap
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from agent.agent import Description
     from agent.log_stream import LogStream
     from agent.pool import Pool
     from gossip.events import Member
@@ -68,7 +68,7 @@ async def members(call: Call) -> Reply:
 
 async def describe(call: Call) -> Reply:
     """Show configuration, membership and statistics; never a secret."""
-    description = call.agent.describe()
+    description = Description.of(call.agent)
     coordinate = description.coordinate
     return Reply(
         {

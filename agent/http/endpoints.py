@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from agent.credentials import can_be_sent
 from agent.decode import DecodeError
 from agent.definitions import DefinitionError
 from agent.errors import BusyError
@@ -131,8 +132,8 @@ class Endpoints:
             wait = query.wait * (1 + JITTER) if query.index else 0.0
         body = await call.read_body(route.max_body) if route.max_body else b""
         token = token_of(call.parameters, call.headers) or self._agent.config.acl_token
-        if not token.isprintable():
-            raise HttpError(400, "The token has characters that no token has")
+        if not can_be_sent(token):
+            raise HttpError(400, "The token has characters that no token has, or too many")
         return await self._agent.forwarder.request(
             datacenter,
             call.method,

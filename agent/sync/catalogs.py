@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
+from agent.credentials import can_be_sent
 from agent.decode import Body
 from agent.definitions import service_entry
 from agent.errors import BusyError
 from agent.forward.forwarder import NO_SERVERS
-from agent.forward.messages import MAX_BODY, MAX_TOKEN, TOKEN_HEADER
+from agent.forward.messages import MAX_BODY, TOKEN_HEADER
 from agent.registrations import check_of, deregistration_data, node_of, registration_data
 from agent.store.entries import DiskError, Registration, StoreError
 from gossip.errors import GossipError
@@ -160,8 +161,7 @@ class ForwardedCatalog:
         body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
         if len(body) > MAX_BODY:
             raise RefusedError(f"{len(body)} bytes exceed the limit of {MAX_BODY}", passing=False)
-        if not token.isprintable() or len(token.encode()) > MAX_TOKEN:
-            # The server would not read such a request, and everything else would wait behind it.
+        if not can_be_sent(token):  # everything else would wait behind it
             raise RefusedError("the token is none that can be sent", passing=False)
         answer = await self._request("PUT", path, body, token)
         if answer.status == 429:

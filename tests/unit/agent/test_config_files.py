@@ -209,6 +209,8 @@ def test_what_is_defined_twice_is_warned_about(tmp_path: Path) -> None:
             {"http_config": {"response_headers": {"A": "x\r\ny"}}},
             "key http_config.response_headers: ",
         ),
+        ({"acl_token": "t0p\nsecret"}, "key acl_token: it has control characters, or more than"),
+        ({"acl_token": "t" * 8193}, "key acl_token: it has control characters, or more than"),
         ({"http_config": {"block_endpoints": ["v1"]}}, "key http_config.block_endpoints: "),
         (
             {"reconnect_timeout": "7h59m"},

@@ -68,6 +68,7 @@ READS = [
         "catalog/node/n2",
         "catalog/node/none",
         "health/node/n1",
+        "health/node/n1?node-meta=rack:none",
         "health/node/none",
         "health/checks/web",
         "health/checks/none",
@@ -95,11 +96,15 @@ WRONG = [
         "health/service/",
         "health/state/",
         "catalog/nodes?stale&consistent",
+        "catalog/nodes?max_stale=soon",
+        "catalog/nodes?max_stale=1s&consistent",
         "catalog/nodes?wait=soon",
         "catalog/service/?wait=soon",
         "catalog/nodes?index=-1",
         "catalog/nodes?dc=mars",
         "health/service/web?passing=maybe",
+        "status/leader?dc=mars",
+        "status/peers?wait=soon",
         "catalog/register",
     )
 ] + [

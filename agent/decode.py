@@ -116,21 +116,21 @@ class Body:
             raise wrong from None
 
     def mapping(self, key: str) -> dict[str, str]:
-        """An object whose values are strings."""
+        """An object whose values are strings, in order of its keys, as Go shows it."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise self._wrong(key, "an object of strings")
-        return {_clean(name): _clean(text) for name, text in value.items()}
+        return {_clean(name): _clean(text) for name, text in sorted(value.items())}
 
     def lists(self, key: str) -> dict[str, list[str]]:
-        """An object whose values are lists of strings, as of HTTP headers."""
+        """An object whose values are lists of strings, as of HTTP headers; likewise."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(
             isinstance(texts, list) and all(isinstance(text, str) for text in texts)
             for texts in value.values()
         ):
             raise self._wrong(key, "an object of lists of strings")
-        return {_clean(name): list(map(_clean, texts)) for name, texts in value.items()}
+        return {_clean(name): list(map(_clean, texts)) for name, texts in sorted(value.items())}
 
     def object(self, key: str) -> Body | None:
         """An object; None when there is none."""
@@ -149,11 +149,13 @@ class Body:
         return [self._open(one, f"{self._name(key)}[{at}].") for at, one in enumerate(value)]
 
     def by_name(self, key: str) -> dict[str, Body]:
-        """An object whose values are objects."""
+        """An object whose values are objects; likewise."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
             raise self._wrong(key, "an object of objects")
-        return {_clean(name): self._open(v, f"{self._name(key)}.") for name, v in value.items()}
+        return {
+            _clean(name): self._open(v, f"{self._name(key)}.") for name, v in sorted(value.items())
+        }
 
     def _open(self, values: Mapping[str, Any], path: str) -> Body:
         body = Body(values, path)

@@ -31,10 +31,11 @@ __all__ = [
     "DefinitionError",
     "ServiceDefinition",
     "check_definition",
-    "check_meta",
+    "check_service",
     "service_definition",
     "service_entry",
     "status_of",
+    "weights_problem",
 ]
 
 MAX_SERVICES = 4096
@@ -145,7 +146,7 @@ def service_definition(body: Body) -> ServiceDefinition:
         }
         tagged = both | dict(service.tagged_addresses)
         service = replace(service, tagged_addresses=dict(sorted(tagged.items())))
-    _check_service(service, body)
+    _check_own_service(service, body)
     single = body.object("Check")
     bodies = [*([single] if single is not None and single.filled else []), *body.objects("Checks")]
     checks = []
@@ -225,31 +226,37 @@ def status_of(text: str, problem: str) -> Status:
     return Status(text)
 
 
-def check_meta(service: ServiceEntry) -> None:
-    """Refuse metadata that no catalog takes.
+def check_service(service: ServiceEntry) -> None:
+    """Refuse what no catalog takes, in Consul's words.
 
     Raises:
-        DefinitionError: in Consul's words.
+        DefinitionError: its address is nobody's in particular, or its metadata is out of bounds.
     """
+    ip = _ip(service.address.strip("[]"))
+    if ip is not None and ip.is_unspecified:
+        raise DefinitionError("Invalid service address")
     if problem := meta_problem(service.meta):
         raise DefinitionError(f"Invalid Service Meta: {problem}")
 
 
-def _check_service(service: ServiceEntry, body: Body) -> None:
-    ip = _ip(service.address.strip("[]"))
-    if ip is not None and ip.is_unspecified:
-        raise DefinitionError("Invalid service address")
+def weights_problem(weights: tuple[int, int]) -> str:
+    """Why nobody can balance load by these weights; empty when they can."""
+    passing, warning = weights
+    if passing < 1:
+        return "Passing must be greater than 0"
+    if warning < 0:
+        return "Warning must be greater or equal than 0"
+    if max(weights) > MAX_WEIGHT:
+        return f"DNS Weight must be between 0 and {MAX_WEIGHT}"
+    return ""
+
+
+def _check_own_service(service: ServiceEntry, body: Body) -> None:
+    check_service(service)
     if service.id == CONSUL_SERVICE:
         raise DefinitionError(f'Service ID "{CONSUL_SERVICE}" is reserved for servers')
-    check_meta(service)
-    if "Weights" in body:
-        passing, warning = service.weights
-        if passing < 1:
-            raise DefinitionError("Invalid Weights: Passing must be greater than 0")
-        if warning < 0:
-            raise DefinitionError("Invalid Weights: Warning must be greater or equal than 0")
-        if max(passing, warning) > MAX_WEIGHT:
-            raise DefinitionError(f"Invalid Weights: DNS Weight must be between 0 and {MAX_WEIGHT}")
+    if problem := weights_problem(service.weights):
+        raise DefinitionError(f"Invalid Weights: {problem}")
     if kind := body.text("Kind"):
         raise DefinitionError(f'Invalid service: kind "{kind[:60]}" is not supported')
 

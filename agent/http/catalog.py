@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import check_meta, service_entry
+from agent.definitions import check_service, service_entry, weights_problem
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
 from agent.http.query import consistency
@@ -72,17 +73,21 @@ async def register(call: Call) -> Reply:
     for check in many:
         if (other := check.text("Node")) and folded(other) != folded(name):
             raise HttpError(400, f'check node "{other}" does not match node "{name}"')
-    entry = None if service is None else service_entry(service, name, "Service")
-    if entry is not None:
-        check_meta(entry)
     write = Registration(
         node=node_of(body),
-        service=entry,
+        service=None if service is None else _service(service, name),
         checks=tuple(check_of(check, name) for check in many),
         keep_node=body.truth("SkipNodeUpdate"),
     )
     await store_of(call).register(write)
     return Reply(data=True)
+
+
+def _service(body: Body, node: str) -> ServiceEntry:
+    """A service; weights by which nobody can balance load are those of a service without any."""
+    entry = service_entry(body, node, "Service")
+    check_service(entry)
+    return replace(entry, weights=(1, 1)) if weights_problem(entry.weights) else entry
 
 
 async def deregister(call: Call) -> Reply:

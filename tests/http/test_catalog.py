@@ -465,6 +465,7 @@ WRONG: list[tuple[Any, int, str]] = [
     (GOOD | {"ID": "1"}, 500, "Bad node ID: '1' is not a UUID"),
     (GOOD | {"NodeMeta": {"a": 1}}, 400, "NodeMeta is not an object of strings"),
     (GOOD | {"Service": {"Service": "s", "Meta": {"": "x"}}}, 400, "Key cannot be blank"),
+    (GOOD | {"Service": {"Service": "s", "Address": "::"}}, 400, "Invalid service address"),
     (GOOD | {"Service": {"ID": "x"}}, 500, "Must provide service name with ID"),
     (GOOD | {"Service": "web"}, 400, "Service is not an object"),
     (GOOD | {"Service": {"Service": "s", "Port": "80"}}, 400, "Service.Port is not a whole"),
@@ -592,6 +593,15 @@ async def test_what_is_no_text_becomes_the_replacement_character(leader: TestAge
     node = (await leader.get("/v1/catalog/nodes")).json[0]
     assert (node["Node"], node["Address"]) == ("half\ufffd", "bytes\ufffd")
     assert node["Meta"] == {"\ufffd": "nul\0"}
+
+
+async def test_weights_that_make_no_sense_are_those_of_a_service_without_any(
+    leader: TestAgent,
+) -> None:
+    for weights in ({}, {"Passing": 0, "Warning": 1}, {"Passing": 1, "Warning": 65536}):
+        await add(leader, "n", Service={"Service": "web", "Weights": weights})
+        (row,) = (await leader.get("/v1/catalog/service/web")).json
+        assert row["ServiceWeights"] == {"Passing": 1, "Warning": 1}
 
 
 async def test_a_post_is_taken_for_a_put(leader: TestAgent) -> None:

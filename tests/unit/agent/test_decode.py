@@ -72,6 +72,7 @@ def test_what_is_missing_or_null_is_the_default() -> None:
 def test_values_come_in_their_types() -> None:
     assert body({"Key": ["a", "b"]}).texts("Key") == ("a", "b")
     assert body({"Key": {"a_B": "c"}}).mapping("Key") == {"a_B": "c"}
+    assert list(body({"Key": {"b": "1", "B": "2", "a": "3"}}).mapping("Key")) == ["B", "a", "b"]
     assert body({"Key": {"Accept": ["a", "b"]}}).lists("Key") == {"Accept": ["a", "b"]}
     assert body({"Key": -(2**63)}).number("Key") == -(2**63)
     assert body({"Key": "1m30s"}).duration("Key") == 90

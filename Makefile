@@ -26,7 +26,7 @@ help:  ## This list
 	@echo "  make bench BENCH='-n 30 -figures event,burst -format json'"
 
 run: $(READY)  ## Start N agents on this machine, join them and follow them (EXIT=1: stop when shown; DATACENTERS=2)
-	@$(PYTHON) -m simulations.cluster $(if $(N),-n $(N)) -datacenters $(DATACENTERS) -http-port $(HTTP_PORT) -keep .run $(if $(EXIT),-exit)
+	@$(PYTHON) -m simulations agents $(if $(N),-n $(N)) --datacenters $(DATACENTERS) --http-port $(HTTP_PORT) --keep .run $(if $(EXIT),--exit)
 
 test: $(READY)  ## Lint, types and all tests
 	$(VENV)/bin/ruff check .

@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from simulations.host import Host
     from simulations.watch import Watch
 
-__all__ = ["Accuracy", "Calm"]
+__all__ = ["PROMISES", "Accuracy", "Calm"]
 
+PROMISES = {
+    "L1": "a dead member is failed everywhere",
+    "L3": "all views agree",
+    "L4": "an event is everywhere",
+    "L5": "who leaves has left everywhere",
+    "L6": "the gone are forgotten",
+    "L7": "all queues are empty again",
+    "L8": "everybody is alive to all",
+    "L9": "who was forced to leave has left everywhere",
+}
+"""What has to come true in time, in the order of the specification; L2 is that it stays true."""
 LOOK_EVERY = 0.1
 QUIET = 15.0
 """For so long nothing may happen in a pool that has calmed down, seconds."""

@@ -22,7 +22,7 @@ from simulations.watch import Watch
 from simulations.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["COVERAGE", "Result", "plan_of", "run_seed", "uncovered"]
 
@@ -60,16 +60,13 @@ class Result:
     times: dict[str, float] = field(default_factory=dict)
     """How long the promises of the calm phase took, by invariant."""
     digest: str = ""
+    replay: str = ""
+    """The command that does it again."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return found | {"covered": dict(self.covered), "replay": self.replay}
-
-    @property
-    def replay(self) -> str:
-        """The command that does it again."""
-        return f"python -m simulations campaign --replay {self.seed} --minutes {self.minutes:g}"
+        return found | {"covered": dict(self.covered)}
 
 
 def plan_of(seed: int, minutes: float) -> tuple[Plan, str]:
@@ -236,30 +233,51 @@ _MAKERS = {
 }
 
 
-def run_seed(seed: int, minutes: float) -> Result:
+def run_seed(
+    seed: int, minutes: float, *, tell: Callable[[str], None] = lambda _step: None
+) -> Result:
     """Run one seed, chaos and calm."""
     plan, profile = plan_of(seed, minutes)
-    return run_plan(plan, seed, minutes, profile)
+    exactly = str(minutes).removesuffix(".0")
+    replay = f"python -m simulations campaign --replay {seed} --minutes {exactly}"
+    return run_plan(plan, seed, profile=profile, replay=replay, tell=tell)
 
 
-def run_plan(plan: Plan, seed: int, minutes: float = 0.0, profile: str = "plan") -> Result:
-    """Run a plan under all checkers, then the calm phase."""
+def run_plan(
+    plan: Plan,
+    seed: int,
+    *,
+    profile: str = "plan",
+    replay: str = "",
+    tell: Callable[[str], None] = lambda _step: None,
+) -> Result:
+    """Run a plan under all checkers, then the calm phase.
+
+    Args:
+        plan: the faults.
+        seed: whatever else happens follows from it.
+        profile: the kind of trouble, for tables.
+        replay: the command that does it again.
+        tell: hears how far it is, once per virtual second.
+    """
     started = perf_counter()
     honest = not any(step.do == "poison" for step in plan.steps)
     watch = Watch((*CHECKERS, Accuracy), honest=honest)
     trace = Trace()
     world = World(seed, trace=trace, watch=watch)
     faults = Faults(world, plan, random.Random(f"choices {seed}"))
-    result = Result(seed, plan.nodes, minutes, profile)
+    result = Result(seed, plan.nodes, plan.seconds / 60, profile, replay=replay)
     faults.begin()
     begin = world.now
     end = begin + plan.seconds
     while world.now < end and not watch.violations:
         before = world.now
+        tell(f"second {before - begin:.0f} of {plan.seconds:.0f}")
         world.run_to(min(world.now + 1.0, end))
         result.node_seconds += len(world.running()) * (world.now - before)
     if not watch.violations:
         calm_from = world.now
+        tell("waiting for calm")
         if honest:
             calm = Calm(watch, faults, random.Random(f"calm {seed}"))
             calm.run()

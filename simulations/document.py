@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from simulations.scenario import Bars, Lines
 
 __all__ = ["Document", "join", "plain"]
+
+
+_IMAGE = re.compile(r"^!\[.*\]\(([\w-]+\.png)\)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Document:
     def save(self, folder: Path) -> Path:
         """Write ``report.md``, ``report.json`` and, where matplotlib is installed, the plots.
 
+        They take the place of an earlier report, whose plots go: beside this one they would mislead.
+
         Returns:
             The path of ``report.md``.
 
@@ -42,12 +48,15 @@ class Document:
             OSError: the folder or a file cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "report.md"
+        if path.exists():
+            for file in _IMAGE.findall(path.read_text(errors="replace")):
+                (folder / file).unlink(missing_ok=True)
         if plots.available():
             for file, plot in self.plots:
                 plots.draw(plot, folder / file)
         text = json.dumps(plain(self.data), indent=2, allow_nan=False)
         (folder / "report.json").write_text(text + "\n")
-        path = folder / "report.md"
         path.write_text("\n".join(self.lines) + "\n")
         return path
 

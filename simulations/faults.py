@@ -76,7 +76,7 @@ class Faults:
 
     def start_nodes(self) -> None:
         """Start the plan's nodes and have them join."""
-        hosts = [self.start_node(f"node-{number:03}") for number in range(self.plan.nodes)]
+        hosts = [self.start_node(name) for name in self.plan.names]
         for host in hosts:
             self.stay_joined(host)
 
@@ -157,7 +157,7 @@ class Faults:
 
     def _do_join(self, step: Step) -> None:
         known = {host.name for host in self._chosen("all")}
-        for name in step.nodes.split(","):
+        for name in step.names():
             if name not in known:
                 self.stay_joined(self.start_node(name))
             elif peers := self._chosen_running(step.to or "random:1"):
@@ -287,8 +287,6 @@ class Faults:
 
     def _do_rotate_key(self, _step: Step) -> None:
         """Install a key everywhere, use it, remove the old one, as an operator does."""
-        if not self.plan.encrypted:
-            return
         old = self._key
         self._keys += 1
         new = b"key %012d" % self._keys

@@ -19,20 +19,23 @@ A plan is a TOML or JSON file that reads like the experiment::
     with_memory = true
 
 ``nodes`` selects: names separated by commas, ``all``, ``first:N``, ``last:N``, ``random:N``, each among
-the processes that run (``dead:N`` among those that do not). `ACTIONS` lists what can be done, and with
-which fields. Faults with ``seconds`` end after that time, others at ``heal`` or at the end.
+the processes that run (``dead:N`` among those that do not). The nodes of the start are node-000, node-001
+and so on; whoever else is to be named has to ``join`` in some step. `ACTIONS` lists what can be done, and
+with which fields. Faults with ``seconds`` end after that time, others at ``heal`` or at the end.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gossip.errors import GossipError
+from gossip.config import Config
+from gossip.errors import ConfigError, GossipError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +46,8 @@ __all__ = ["ACTIONS", "Plan", "PlanError", "Step", "select"]
 MAX_NODES = 100_000
 MAX_SECONDS = 30 * 24 * 3600.0
 _PLANS: Final = Path(__file__).with_name("plans")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_COUNTED: Final = frozenset({"first", "last", "random", "dead"})
 
 
 class PlanError(GossipError):
@@ -93,6 +98,10 @@ class Step:
         """For how many seconds it goes on, as far as the plan says; 0 for what is done at once."""
         return self.seconds if self.do != "jump" else 0.0
 
+    def names(self) -> list[str]:
+        """The names in `nodes`, of a step that takes no other selector, such as ``join``."""
+        return [name.strip() for name in self.nodes.split(",")]
+
 
 ACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     # action: (fields it needs, fields it may have besides)
@@ -120,7 +129,9 @@ ACTIONS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "plaintext": (("nodes",), ("count",)),
     "poison": (("nodes",), ("rate", "seconds")),
 }
-"""What can be done. `simulations.faults` says what each does; the twin of real processes the same."""
+"""What can be done. `simulations.faults` says what each does; the twin of real processes the same.
+
+``join`` starts a node that is new or does not run, without memory; one that runs joins the peers in ``to``."""
 
 _ALWAYS = ("at", "do")
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -152,8 +163,34 @@ class Plan:
             raise PlanError(f"nodes {self.nodes} is not between 1 and {MAX_NODES}")
         if not 0 < self.seconds <= MAX_SECONDS:
             raise PlanError(f"seconds {self.seconds} is not between 0 and {MAX_SECONDS:.0f}")
+        config = _checked_config(self.settings)
         for number, step in enumerate(self.steps):
-            _check(step, f"steps[{number}]", self.seconds)
+            where = f"steps[{number}]"
+            _check(step, where, self.seconds)
+            if step.do == "rotate_key" and not self.encrypted:
+                raise PlanError(f"{where}: rotate_key needs encrypted = true")
+            size = len(step.name.encode()) + len(step.payload.encode())
+            if step.do == "fire" and size > config.user_event_size_limit:
+                most = config.user_event_size_limit
+                raise PlanError(f"{where}: name and payload have {size} bytes, the limit is {most}")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """A name that nobody has would be a step that does nothing."""
+        joining = {name for step in self.steps if step.do == "join" for name in step.names()}
+        known = joining.union(self.names)
+        for number, step in enumerate(self.steps):
+            for key, selector in (("nodes", step.nodes), ("to", step.to)):
+                if unknown := [name for name in _names(selector) if name not in known]:
+                    raise PlanError(
+                        f"steps[{number}].{key} {unknown[0]!r} is no node: there are {self.names[0]} to "
+                        f"{self.names[-1]}, and those of join"
+                    )
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes at the start."""
+        return [f"node-{number:03}" for number in range(self.nodes)]
 
     def with_nodes(self, nodes: int) -> Plan:
         """The same experiment with so many nodes; raises PlanError for too many."""
@@ -188,7 +225,7 @@ class Plan:
             data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             raise PlanError(f"{path} cannot be read: {error}") from None
-        except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise PlanError(f"{path} is no {path.suffix[1:] or 'TOML'}: {error}") from None
         try:
             return cls.parse(data)
@@ -203,6 +240,8 @@ class Plan:
             PlanError: naming the field.
         """
         table = _table(data, "the plan")
+        if not table:
+            raise PlanError("the plan is empty")
         known = {f.name for f in fields(cls)}
         for key in table:
             if key not in known:
@@ -287,7 +326,25 @@ def _step(data: object, where: str) -> Step:
         if key not in _TYPES:
             raise PlanError(f"{where}.{key} is unknown; a step has {', '.join(_TYPES)}")
         _expect(value, _TYPES[key], f"{where}.{key}")
+    for tag, value in table.get("tags", {}).items():
+        _expect(value, str, f"{where}.tags.{tag}")
     return Step(**table)
+
+
+def _checked_config(settings: Mapping[str, Any]) -> Config:
+    """What the nodes of a plan are configured with; raises PlanError naming what they cannot be."""
+    defaults = {f.name: f.default for f in fields(Config) if f.name not in {"name", "keys"}}
+    for key, value in settings.items():
+        if key not in defaults:
+            raise PlanError(f"settings.{key} is unknown; a setting is a field of gossip.Config")
+        if isinstance(default := defaults[key], bool | int | float):
+            _expect(
+                value, (int, float) if type(default) is float else type(default), f"settings.{key}"
+            )
+    try:
+        return Config.lan("node", **settings)
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise PlanError(f"settings: {error}") from None
 
 
 def _check(step: Step, where: str, seconds: float) -> None:
@@ -300,20 +357,35 @@ def _check(step: Step, where: str, seconds: float) -> None:
             raise PlanError(f"{where}: {step.do} needs {f.name}")
         if given and f.name not in (*_ALWAYS, *needed, *allowed):
             raise PlanError(f"{where}.{f.name} means nothing to {step.do}")
-    for key, most in (("at", seconds), ("seconds", MAX_SECONDS), ("rate", 1.0),
-                      ("delay", 3600.0), ("jitter", 3600.0), ("count", 100_000)):  # fmt: skip
+    for key, least, most in (
+        ("at", 0, seconds), ("seconds", 0, MAX_SECONDS), ("rate", 0, 1.0), ("delay", 0, 3600.0),
+        ("jitter", 0, 3600.0), ("count", 1, 100_000),
+    ):  # fmt: skip
         value = getattr(step, key)
-        if not isfinite(value) or not 0 <= value <= most:
-            raise PlanError(f"{where}.{key} {value} is not between 0 and {most:g}")
+        if not isfinite(value) or not least <= value <= most:
+            raise PlanError(f"{where}.{key} {value} is not between {least} and {most:g}")
     for key in ("nodes", "to"):
         _check_selector(getattr(step, key), f"{where}.{key}")
+    if step.do == "join" and _names(step.nodes) != step.names():
+        raise PlanError(f"{where}.nodes {step.nodes!r}: join takes names")
+
+
+def _names(selector: str) -> list[str]:
+    """The names in a selector; none where it is of another kind."""
+    if not selector or selector == "all" or selector.partition(":")[0] in _COUNTED:
+        return []
+    return [name.strip() for name in selector.split(",")]
 
 
 def _check_selector(selector: str, where: str) -> None:
     kind, colon, count = selector.partition(":")
-    if not colon:
+    if kind in _COUNTED and not colon:  # one of them
         return
-    if kind not in {"first", "last", "random", "dead"} or not count.isdecimal() or not int(count):
+    if colon:
+        good = kind in _COUNTED and count.isdecimal() and int(count) > 0
+    else:
+        good = all(_NAME.fullmatch(name) for name in _names(selector))
+    if not good:
         raise PlanError(
             f"{where} {selector!r} is no selector: names, all, first:N, last:N, random:N or dead:N"
         )

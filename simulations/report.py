@@ -107,7 +107,7 @@ def _section(part: Part, *, with_plots: bool) -> Iterator[str]:
     yield f"**{scenario.question}**"
     yield ""
     yield scenario.setup
-    yield f"{len(part.runs)} runs."
+    yield "One run." if len(part.runs) == 1 else f"{len(part.runs)} runs."
     yield ""
     if with_plots:
         for file, plot in part.files():

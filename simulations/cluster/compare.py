@@ -126,6 +126,7 @@ def compare_with_virtual(
     seeds: int,
     tell: Callable[[Row], None],
     say: Callable[[str], None],
+    done: Callable[[int], None],
 ) -> Comparison:
     """Run a plan on processes, then as often as wanted in virtual time.
 
@@ -133,7 +134,8 @@ def compare_with_virtual(
         plan: what to do.
         seeds: runs in virtual time.
         tell: see `run_processes`, whose errors this raises too.
-        say: gets a line when that is over.
+        say: gets a line when that is over, and virtual time begins.
+        done: hears how many runs in virtual time have ended.
 
     Raises:
         NotReachedError: simulated nodes do not find together.
@@ -141,5 +143,8 @@ def compare_with_virtual(
     real = run_processes(plan, tell, idle=IDLE)
     say(f"{plan.name}: now {seeds} times in virtual time")
     way = real.facts[ONE_WAY]
-    virtual = [run_virtual(plan, seed, one_way=way) for seed in range(1, seeds + 1)]
+    virtual = []
+    for seed in range(1, seeds + 1):
+        virtual.append(run_virtual(plan, seed, one_way=way))
+        done(len(virtual))
     return Comparison(plan, real, virtual)

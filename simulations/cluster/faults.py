@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RealFaults", "check", "needs_machines", "needs_mounts", "needs_relay"]
 
+MAX_PROCESSES = 500
+"""Nodes of a plan: what a large machine can start within the time that the join may take."""
 _IMPOSSIBLE: Final = {
     "slow": "a process cannot be made to take longer over each input",
     "jump": "the clock of a running machine cannot be moved",
@@ -46,12 +48,14 @@ _REORDER_DELAY = 0.05
 
 def check(plan: Plan) -> None:
     """Raises PlanError naming the first step or setting that cannot be done to processes."""
+    if plan.nodes > MAX_PROCESSES:
+        raise PlanError(
+            f"nodes {plan.nodes} are more than the {MAX_PROCESSES} that can be processes"
+        )
     check_settings(plan)
     for number, step in enumerate(plan.steps):
         if reason := _IMPOSSIBLE.get(step.do):
             raise PlanError(f"steps[{number}]: {step.do} is for the simulator only, {reason}")
-        if step.do == "rotate_key" and not plan.encrypted:
-            raise PlanError(f"steps[{number}]: rotate_key needs encrypted = true")
 
 
 def needs_machines(plan: Plan) -> str:
@@ -152,12 +156,15 @@ class RealFaults:
 
     async def _do_join(self, step: Step) -> list[Host]:
         joined = []
-        for name in (name.strip() for name in step.nodes.split(",")):
+        for name in step.names():
             host = self._pool.hosts.get(name)
             if host is None:
                 self._record.began(name, self._observer.now)
                 joined.append(await self._pool.start(name))
-            elif host.running and (peers := self._chosen_running(step.to or "random:1")):
+            elif not host.running:
+                await self._restart(host, step)
+                joined.append(host)
+            elif peers := self._chosen_running(step.to or "random:1"):
                 await host.agent.join([peer.agent.gossip for peer in peers])
                 joined.append(host)
         return joined
@@ -350,7 +357,8 @@ class RealFaults:
 
     async def _keyring(self, method: str, key: bytes) -> None:
         body = json.dumps({"Key": base64.b64encode(key).decode()}).encode()
-        await self._pool.running()[0].agent.call(method, "/v1/operator/keyring", body, within=60)
+        for host in self._pool.running()[:1]:  # nobody may be left
+            await host.agent.call(method, "/v1/operator/keyring", body, within=60)
 
     async def _do_plaintext(self, step: Step) -> list[Host]:
         """A stranger sends pings, and what would be news."""

@@ -126,7 +126,7 @@ class Pool:
             RuntimeError, TimeoutError: one of them did not start.
             OSError: the system refuses a machine or a port.
         """
-        hosts = [await self._add(f"node-{number:03}") for number in range(self._plan.nodes)]
+        hosts = [await self._add(name) for name in self._plan.names]
         seeds = hosts[:SEEDS]
         await asyncio.gather(*(self._start(host, seeds) for host in seeds))
         await asyncio.gather(*(self._start(host, seeds) for host in hosts[SEEDS:]))

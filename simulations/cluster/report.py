@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from simulations import plots
 from simulations.cluster.compare import WITHIN
+from simulations.cluster.experiment import ONE_WAY
 from simulations.cluster.record import figures
 from simulations.document import Document
 from simulations.report import number
@@ -20,23 +21,46 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_document", "record_document"]
 
+MEANINGS: Final = {
+    "events": "user events that were fired",
+    "deliveries missing": "nodes that ran from an event on and never showed it, summed over all events",
+    "event at a node, s": "from the request that fired an event until another node showed it: median",
+    "event at all, s": "... until all of them did: median",
+    "event at all, worst s": "... of the slowest event",
+    "kills noticed": "processes killed and said failed by somebody before they were started again",
+    "kill noticed first, s": "from a kill until the first node said failed: median",
+    "kill noticed by a node, s": "... until a node did: median of all nodes",
+    "kill noticed by all, s": "... until the last node did: median",
+    "running members said failed": "how often a node said failed of one that ran and was not paused; in a "
+    "partition it has to, as it cannot know better",
+    "views right after a start, s": "from the start of a process until all views were right: median",
+    "views right after a cut, s": "from the end of a cut or partition until all views were right: median",
+    "seconds to start and join": "from the first process until all views were right for the first time",
+    "CPU of an agent, %": "of one core, mean of those that ran all the time",
+    "CPU of observing, %": "of one core, by what measured all this",
+    ONE_WAY: "by probes of an idle pool",
+}
+"""What the figures are, in the words of a report."""
+BY_THE_RELAY: Final = "by the relay, until the weather last changed"
 POINTS = 40
 """Of a curve of how times are distributed."""
 
 
-def record_document(plan: Plan, record: Record) -> Document:
-    """What came of one run."""
+def record_document(plan: Plan, record: Record, again: str) -> Document:
+    """What came of one run, and the command that does it again."""
     return _document(
         {"plan": plan.to_dict(), **record.to_dict()},
         [*_spread_plots({"processes": [record]}), _views_plot(record)],
-        _record_lines(plan, record),
+        _record_lines(plan, record, again),
     )
 
 
-def comparison_document(comparison: Comparison) -> Document:
-    """How close the simulator is."""
+def comparison_document(comparison: Comparison, again: str) -> Document:
+    """How close the simulator is, and the command that finds it out again."""
     both = {"processes": [comparison.real], "simulator": comparison.virtual}
-    return _document(comparison.to_dict(), _spread_plots(both), _comparison_lines(comparison))
+    return _document(
+        comparison.to_dict(), _spread_plots(both), _comparison_lines(comparison, again)
+    )
 
 
 def _document(data: dict[str, Any], lines: Sequence[Lines], text: Iterable[str]) -> Document:
@@ -48,13 +72,17 @@ def _document(data: dict[str, Any], lines: Sequence[Lines], text: Iterable[str])
     return Document(found, files, data)
 
 
-def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
+def _record_lines(plan: Plan, record: Record, again: str) -> Iterator[str]:
     yield f"# {plan.name}: {plan.nodes} agents as processes"
     yield ""
     yield (
-        "Times are seconds, measured through the HTTP API with blocking queries. A view is right when it "
-        "shows exactly the running nodes alive."
+        "Agents as processes did what a plan says; all was measured through their HTTP API, with blocking "
+        "queries. Times are seconds since all were joined. Each node has a view: how it shows every member. "
+        "A view is right when it shows exactly the running nodes alive; whom else it shows alive, or does "
+        "not, is a wrong entry."
     )
+    yield ""
+    yield f"Again: `{again}`"
     yield ""
     yield (
         "**Every view was right in the end.**"
@@ -63,10 +91,10 @@ def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
     )
     yield ""
     yield from _table(
-        ("second", "step", "nodes", "all views right after"),
+        ("second", "step", "nodes", "all views right after, s"),
         [
             (
-                f"{deed.at:.1f}",
+                f"{deed.at:.1f}" + (f" to {deed.until:.1f}" if deed.until > deed.at else ""),
                 deed.what,
                 ", ".join(deed.whom),
                 "-" if took is None else f"{took:.2f}",
@@ -75,16 +103,23 @@ def _record_lines(plan: Plan, record: Record) -> Iterator[str]:
         ],
     )
     yield ""
-    yield from _table(
-        ("figure", "value"), [(k, number(v)) for k, v in figures([record]).items() if v is not None]
-    )
+    yield "Seconds are counted from the end of a step; a dash says that the next one came before."
+    for head, values in (("figure", figures([record])), ("cost", record.facts)):
+        yield ""
+        yield from _table(
+            (head, "value", "what it is"),
+            [
+                (k, number(v), MEANINGS.get(k, BY_THE_RELAY))
+                for k, v in values.items()
+                if v is not None
+            ],
+        )
     yield ""
-    yield from _table(("cost", "value"), [(k, number(v)) for k, v in record.facts.items()])
     for problem in record.problems:
         yield f"* did not work: {problem}"
 
 
-def _comparison_lines(comparison: Comparison) -> Iterator[str]:
+def _comparison_lines(comparison: Comparison, again: str) -> Iterator[str]:
     yield f"# {comparison.plan.name}: {comparison.plan.nodes} agents, and {comparison.plan.nodes} simulated nodes"
     yield ""
     yield (
@@ -92,10 +127,18 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         f"seconds. What is compared has to be within {WITHIN} of the processes."
     )
     yield ""
+    yield f"Again: `{again}`"
+    yield ""
     yield from _table(
-        ("figure", "processes", "simulator", "difference"),
+        ("figure", "processes", "simulator", "difference", "what it is"),
         [
-            (name, number(real), number(virtual), "" if apart is None else f"{100 * apart:+.0f} %")
+            (
+                name,
+                number(real),
+                number(virtual),
+                "" if apart is None else f"{100 * apart:+.0f} %",
+                MEANINGS[name],
+            )
             for name, real, virtual, apart in comparison.rows()
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,16 @@ from simulations.cluster.compare import compare_with_virtual
 from simulations.cluster.experiment import run_processes
 from simulations.cluster.live import comparison_lines, live_table, record_lines
 from simulations.cluster.report import comparison_document, record_document
-from simulations.commands.terminal import json_option, positive, say, say_json, writable
+from simulations.commands.terminal import (
+    PLAN_FORMAT,
+    Progress,
+    add_command,
+    json_option,
+    positive,
+    say,
+    say_json,
+    writable,
+)
 from simulations.plan import Plan, PlanError
 from simulations.world import NotReachedError
 
@@ -21,14 +31,24 @@ if TYPE_CHECKING:
     from simulations.commands.terminal import Subparsers
     from simulations.document import Document
 
-__all__ = ["add_to", "guarded", "progress_of", "run_on_processes"]
+__all__ = ["add_to", "guarded", "run_on_processes"]
 
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommands."""
-    command = commands.add_parser(
-        "cluster", parents=[json_option()], help="a plan on real agents, as processes"
-    )
+    command = add_command(
+        commands, "cluster", "a plan on real agents, as processes",
+        "Run a plan on real agents, measured through their HTTP API, and end everything that was started.",
+        f"""examples:
+  python -m simulations cluster                              kill-and-pause on ten agents: a minute
+  python -m simulations cluster --plan partition-and-heal    faults of the network: root or user namespaces
+  python -m simulations cluster --plan faults.toml --nodes 20 --out reports/mine
+
+{PLAN_FORMAT}
+exit status: 1 when a view is wrong in the end, an event is missing or a step did not work.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "--plan",
         default="kill-and-pause",
@@ -37,9 +57,17 @@ def add_to(commands: Subparsers) -> None:
     _add_common(command, "reports/cluster")
     command.set_defaults(do=cluster)
 
-    command = commands.add_parser(
-        "compare", parents=[json_option()], help="one plan on real agents and in virtual time"
-    )
+    command = add_command(
+        commands, "compare", "one plan on real agents and in virtual time",
+        "Run a plan on real agents once and in virtual time many times, and put the figures side by side.",
+        """examples:
+  python -m simulations compare                              two minutes; root or user namespaces
+  python -m simulations compare kill-and-pause --nodes 5     plans are as for cluster
+
+exit status: 1 when medians are too far apart, or a step did not work.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "plan", nargs="?", default="events-and-kills", help="as for cluster (events-and-kills)"
     )
@@ -91,7 +119,7 @@ def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Plan
 
 
 def _cluster(options: argparse.Namespace, plan: Plan) -> int:
-    good, document, lines = run_on_processes(plan, progress_of(options))
+    good, document, lines = run_on_processes(options, plan)
     report = document.save(options.out)
     if options.json:
         say_json(document.data)
@@ -102,23 +130,39 @@ def _cluster(options: argparse.Namespace, plan: Plan) -> int:
     return 0 if good else 1
 
 
-def run_on_processes(
-    plan: Plan, progress: Callable[[str], None]
-) -> tuple[bool, Document, list[str]]:
+def run_on_processes(options: argparse.Namespace, plan: Plan) -> tuple[bool, Document, list[str]]:
     """Run a plan on processes, with a live table.
 
     Returns:
         Whether all views were right in the end and no event was missing, the report, and what it says in short.
     """
-    record = run_processes(plan, live_table(plan, progress))
+    record = run_processes(plan, live_table(plan, progress_of(options)))
     good = record.settled() and not record.undelivered() and not record.problems
-    return good, record_document(plan, record), list(record_lines(record))
+    again = _again("cluster --plan", options.plan, plan)
+    return good, record_document(plan, record, again), list(record_lines(record))
+
+
+def _again(command: str, path: str, plan: Plan) -> str:
+    return f"python -m simulations {command} {shlex.quote(path)} --nodes {plan.nodes}"
 
 
 def _compare(options: argparse.Namespace, plan: Plan) -> int:
     say_row = progress_of(options)
-    comparison = compare_with_virtual(plan, options.seeds, live_table(plan, say_row), say_row)
-    report = comparison_document(comparison).save(options.out)
+    progress = Progress(options.seeds, "runs")
+
+    def virtual_begins(line: str) -> None:
+        say_row(line)
+        progress.begin()
+
+    comparison = compare_with_virtual(
+        plan,
+        options.seeds,
+        live_table(plan, say_row),
+        virtual_begins,
+        lambda done: progress.advance(done, 0),
+    )
+    again = f"{_again('compare', options.plan, plan)} --seeds {options.seeds}"
+    report = comparison_document(comparison, again).save(options.out)
     if options.json:
         say_json(comparison.to_dict())
     else:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gossip.config import Config
-from simulations.commands.terminal import between, json_option, positive, say, say_json, writable
+from simulations.commands.terminal import (
+    Steps,
+    add_command,
+    between,
+    json_option,
+    positive,
+    say,
+    say_json,
+    writable,
+)
 from simulations.document import Document
 from simulations.plots import available
 
@@ -33,9 +42,18 @@ NEEDS_NUMPY = "python -m simulations model: needs NumPy: pip install 'gossip-age
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
-    command = commands.add_parser(
-        "model", parents=[json_option()], help="what to expect of a million members"
-    )
+    command = add_command(
+        commands, "model", "what to expect of a million members",
+        "Compute how news spreads and how deaths are detected in pools too large to simulate node by node.",
+        """examples:
+  python -m simulations model --members 1000000 --loss 0.01
+  python -m simulations model --members 50000 --latency 20 --seeds 5 --out reports/model
+  python -m simulations model --validate                     beside the exact simulator: minutes
+
+exit status: 1 when --validate finds them too far apart.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument(
         "--members", type=between(8, 10_000_000, int), default=100_000, help="how many (100000)"
     )
@@ -55,20 +73,6 @@ def add_to(commands: Subparsers) -> None:
         help=f"compare with the exact simulator instead, at {', '.join(map(str, VALIDATED))} members",
     )  # fmt: skip
     command.set_defaults(do=model)
-
-
-class _Steps:
-    """Says on standard error what is going on, where it takes long."""
-
-    def __init__(self) -> None:
-        self._shown = time.monotonic()
-
-    def tell(self, step: str) -> None:
-        now = time.monotonic()
-        if now - self._shown >= 2:
-            self._shown = now
-            sys.stderr.write(f"... {step}\n")
-            sys.stderr.flush()
 
 
 def model(options: argparse.Namespace) -> int:
@@ -98,7 +102,7 @@ def _plan(pool: Pool, options: argparse.Namespace) -> int:
 
     seeds = range(options.seed, options.seed + options.seeds)
     started = time.monotonic()
-    figures = plan(pool, seeds, tell=_Steps().tell)
+    figures = plan(pool, seeds, tell=Steps().tell)
     data = {
         "members": pool.members, "latency_seconds": pool.latency, "loss": pool.loss,
         "seeds": list(seeds), "figures": figures, "took_seconds": time.monotonic() - started,
@@ -125,7 +129,7 @@ def _validate(pool: Pool, options: argparse.Namespace) -> int:
     )
 
     seeds = max(options.seeds, LEAST_SEEDS)
-    tell = _Steps().tell
+    tell = Steps().tell
     rows: list[Agreement] = []
     for members in VALIDATED:
         ours = replace(pool, members=members)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulations.commands.terminal import Progress, json_option, positive, say, say_json
+from simulations.commands.terminal import (
+    Progress,
+    add_command,
+    json_option,
+    positive,
+    say,
+    say_json,
+)
 from simulations.planted import MAX_SEEDS, PLANTED, hunt
 
 if TYPE_CHECKING:
@@ -17,9 +24,16 @@ __all__ = ["add_to"]
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
-    command = commands.add_parser(
-        "planted", parents=[json_option()], help="find bugs made on purpose"
-    )
+    command = add_command(
+        commands, "planted", "find bugs made on purpose",
+        "Put a bug into the core, see that the checker of the invariant that it breaks finds it; and the next.",
+        """examples:
+  python -m simulations planted                              some seconds: every bug, and what was said
+
+exit status: 1 when a bug was overlooked.
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.add_argument("--seeds", type=positive, default=MAX_SEEDS, help="tried per bug (200)")
     command.set_defaults(do=planted)
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from simulations.commands.terminal import between, json_option, positive, say, say_json
+from simulations.commands.terminal import (
+    add_command,
+    between,
+    json_option,
+    say,
+    say_json,
+)
+from simulations.plan import MAX_NODES
 from simulations.scale import measure
 
 if TYPE_CHECKING:
@@ -18,8 +25,18 @@ __all__ = ["add_to"]
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
-    command = commands.add_parser("scale", parents=[json_option()], help="speed and memory")
-    command.add_argument("--nodes", type=positive, default=1000, help="how many (1000)")
+    command = add_command(
+        commands, "scale", "speed and memory of a large pool",
+        "Measure how fast a large pool is simulated on one core, and how much memory it takes.",
+        """examples:
+  python -m simulations scale                                1,000 nodes: seconds
+  python -m simulations scale --nodes 10000                  an event, a kill and a leave among 10,000: minutes
+""",
+        parents=[json_option()],
+    )  # fmt: skip
+    command.add_argument(
+        "--nodes", type=between(3, MAX_NODES, int), default=1000, help="how many (1000)"
+    )
     command.add_argument(
         "--seconds", type=between(0.1, 86_400), default=10.0, help="idle virtual seconds (10)"
     )

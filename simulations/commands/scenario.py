@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simulations.commands.terminal import (
     Progress,
+    add_command,
     jobs_option,
     json_option,
     positive,
@@ -33,11 +34,18 @@ FOLDER = Path("reports/scenarios")
 
 def add_to(commands: Subparsers) -> None:
     """Add both subcommands."""
-    command = commands.add_parser(
-        "scenario",
+    command = add_command(
+        commands, "scenario", "experiments: measured curves beside theory, with a report",
+        "Run experiments in virtual time, and write what was measured beside what theory says.",
+        """examples:
+  python -m simulations scenario spread --tiny               seconds
+  python -m simulations scenario all                         every experiment: minutes
+  python -m simulations scenario lifeguard --seed 7 --out reports/lifeguard
+
+exit status: 1 when a goal was missed.
+""",
         parents=[json_option(), jobs_option()],
-        help="experiments: measured curves beside theory, with a report",
-    )
+    )  # fmt: skip
     command.add_argument(
         "names", nargs="+", metavar="NAME", choices=[*SCENARIOS, "all"],
         help=f"{', '.join(SCENARIOS)}, or all",
@@ -57,7 +65,14 @@ def add_to(commands: Subparsers) -> None:
     )
     command.set_defaults(do=scenario, size=Size.QUICK)
 
-    command = commands.add_parser("scenarios", parents=[json_option()], help="list the experiments")
+    command = add_command(
+        commands, "scenarios", "list the experiments", "List the experiments and their questions.",
+        """examples:
+  python -m simulations scenarios
+  python -m simulations scenarios --json                     with the number of runs of each size
+""",
+        parents=[json_option()],
+    )  # fmt: skip
     command.set_defaults(do=scenarios)
 
 

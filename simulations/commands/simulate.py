@@ -6,9 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulations.commands.cluster import guarded, progress_of, run_on_processes
+from simulations.commands.cluster import guarded, run_on_processes
 from simulations.commands.scenario import goal_lines, run_scenarios
-from simulations.commands.terminal import jobs_option, json_option, positive, say, say_json
+from simulations.commands.terminal import (
+    add_command,
+    jobs_option,
+    json_option,
+    positive,
+    say,
+    say_json,
+)
 from simulations.document import join
 from simulations.report import document
 from simulations.scenario import Size
@@ -31,11 +38,18 @@ OPENING = (
 
 def add_to(commands: Subparsers) -> None:
     """Add the subcommand."""
-    command = commands.add_parser(
-        "simulate",
+    command = add_command(
+        commands, "simulate", f"{', '.join(SCENARIOS)} and a plan on processes, in one report",
+        f"Run {' and '.join(SCENARIOS)} in virtual time and a plan on real agents; one report shows them all.",
+        """examples:
+  python -m simulations simulate                             about six minutes
+  python -m simulations simulate --tiny --nodes 5            about one, most of it on processes
+  python -m simulations simulate --plan partition-and-heal --nodes 30
+
+exit status: 1 when a goal was missed, or processes did not agree in the end.
+""",
         parents=[json_option(), jobs_option()],
-        help=f"{', '.join(SCENARIOS)} and a plan on processes, in one report",
-    )
+    )  # fmt: skip
     command.add_argument("--nodes", type=positive, default=20, help="agents as processes (20)")
     command.add_argument("--plan", default="kill-and-pause", help="as for cluster (kill-and-pause)")
     command.add_argument("--seed", type=positive, default=1, help="the first seed (1)")
@@ -56,7 +70,7 @@ def simulate(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace, plan: Plan) -> int:
     # Processes first: what cannot be done here is refused at once and not after minutes.
     sys.stderr.write(f"Processes: {plan.name}, {plan.nodes} agents\n")
-    good, processes, lines = run_on_processes(plan, progress_of(options))
+    good, processes, lines = run_on_processes(options, plan)
     sys.stderr.write(f"Virtual time: {', '.join(SCENARIOS)}\n")
     parts = run_scenarios(SCENARIOS, options.size, options.seed, options.jobs)
     whole = join(

@@ -7,20 +7,44 @@ import json
 import sys
 import time
 from math import inf, nan
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulations import plots
 from simulations.document import plain
+from simulations.plan import ACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 __all__ = [
-    "Progress", "between", "jobs_option", "json_option", "positive", "say", "say_json", "writable",
+    "PLAN_FORMAT", "Progress", "Steps", "add_command", "between", "jobs_option", "json_option", "positive",
+    "say", "say_json", "writable",
 ]  # fmt: skip
+
+
+def _fields(needed: Sequence[str], others: Sequence[str]) -> str:
+    return " ".join([*needed, *(f"[{name}]" for name in others)])
+
+
+PLAN_FORMAT = """a plan is a TOML file, or the same as JSON:
+  name = "some die"
+  nodes = 5                  # node-000 to node-004, joined before the first step
+  seconds = 60
+  [[steps]]
+  at = 10
+  do = "kill"
+  nodes = "random:2"         # or names, all, first:N, last:N; dead:N is among those that do not run
+
+what can be done, with the fields that it needs, and in brackets those that it may have
+(slow, jump and poison: in virtual time only):
+""" + "".join(
+    f"  {action:12} {_fields(*known)}".rstrip() + "\n" for action, known in ACTIONS.items()
+)
+"""For the help of commands that take a plan."""
 
 
 class Progress:
@@ -31,6 +55,10 @@ class Progress:
         self._what = what
         self._started = self._shown = time.monotonic()
         self._live = sys.stderr.isatty()
+
+    def begin(self) -> None:
+        """It begins only now."""
+        self._started = self._shown = time.monotonic()
 
     def advance(self, done: int, failed: int) -> None:
         """So many are done."""
@@ -50,6 +78,21 @@ class Progress:
         sys.stderr.flush()
 
 
+class Steps:
+    """Says on standard error what is going on, every two seconds, where steps have no number."""
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def tell(self, step: str) -> None:
+        """This is what is going on now."""
+        now = time.monotonic()
+        if now - self._shown >= 2:
+            self._shown = now
+            sys.stderr.write(f"... {step}\n")
+            sys.stderr.flush()
+
+
 def say(text: str = "") -> None:
     """One line for people."""
     sys.stdout.write(text + "\n")
@@ -65,6 +108,7 @@ def writable(folder: Path) -> bool:
     """Make the folder of a report, before hours of work and not after; False when it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         sys.stderr.write(f"no report can be written to {folder}: {error.strerror}\n")
         return False
@@ -88,6 +132,22 @@ def between(low: float, high: float, kind: type[int | float] = float) -> Callabl
         return value
 
     return parse
+
+
+def add_command(
+    commands: Subparsers,
+    name: str,
+    summary: str,
+    description: str,
+    epilog: str,
+    *,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> argparse.ArgumentParser:
+    """Add the parser of a subcommand, whose help ends with examples as they are written."""
+    return commands.add_parser(
+        name, help=summary, description=description, epilog=epilog, parents=list(parents),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
 
 
 positive = between(1, inf, int)

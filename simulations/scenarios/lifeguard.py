@@ -135,7 +135,7 @@ def read(runs: Sequence[Run]) -> Findings:
     nodes = runs[0].case["nodes"]
     lengths = sorted({run.case["blocked"] for _, some in alike for run in some})
     return Findings(
-        Table(("slowness", "components", "runs", *COLUMNS, "packets/s per member", "than SWIM"), rows),
+        Table(("slowness", "components", "runs", *COLUMNS, "packets/s per member", "false positives beside SWIM's"), rows),
         [
             Bars("components", f"Healthy members declared dead in a pool of {nodes}, messages blocked",
                  "false positives: all views, all cases", [name for name, _ in alike],

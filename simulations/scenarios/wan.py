@@ -198,7 +198,7 @@ def read(runs: Sequence[Run]) -> Findings:
                   "until all have announced it failed, s", curves, log_x=True),
         ],
         [
-            Goal("in peace nobody is announced failed", f"{false:.0f} in {peace:.1f} node hours", false == 0),
+            Goal("in peace nobody is announced failed", f"{false:.0f} in {peace:.3g} node hours", false == 0),
             Goal("events stay in their datacenter", f"{abroad:.0f} deliveries abroad", abroad == 0),
             Goal("a cut link makes nobody failed within a datacenter", f"{within:.0f} announcements", within == 0),
             Goal("the WAN is whole again within 75 s after the cut", f"{healed:.1f} s at most", healed <= 75),

@@ -145,7 +145,7 @@ async def test_http_errors_carry_the_agents_words() -> None:
 
 async def demo(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "simulations.cluster", *arguments),
+        *(sys.executable, "-m", "simulations", "agents", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -165,7 +165,7 @@ async def finished(child: asyncio.subprocess.Process) -> tuple[str, str]:
 async def test_make_run_exit_shows_the_cluster_and_succeeds() -> None:
     with Ports() as ports:
         port = ports.take()  # free, and nobody else's while this runs
-    child = await demo("-n", "3", "-exit", "-format", "json", "-http-port", str(port))
+    child = await demo("-n", "3", "--exit", "--json", "--http-port", str(port))
     output, errors = await finished(child)
 
     assert child.returncode == 0, errors
@@ -179,7 +179,7 @@ async def test_make_run_exit_shows_the_cluster_and_succeeds() -> None:
 async def test_make_run_with_a_taken_port_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        child = await demo("-n", "2", "-exit", "-http-port", str(port))
+        child = await demo("-n", "2", "--exit", "--http-port", str(port))
         _, errors = await finished(child)
 
     assert child.returncode == 1
@@ -190,7 +190,7 @@ async def test_make_run_with_a_taken_port_says_what_to_do() -> None:
 async def test_interrupting_make_run_ends_every_agent() -> None:
     with Ports() as ports:
         port = ports.take()
-    child = await demo("-n", "2", "-format", "json", "-http-port", str(port))
+    child = await demo("-n", "2", "--json", "--http-port", str(port))
     assert child.stdout is not None
     pids = []
     async with asyncio.timeout(60):
@@ -206,6 +206,20 @@ async def test_interrupting_make_run_ends_every_agent() -> None:
     assert not [pid for pid in pids if exists(pid)]
 
 
+async def test_interrupting_agents_that_would_have_ended_by_themselves_is_no_success() -> None:
+    with Ports() as ports:
+        port = ports.take()
+    child = await demo("-n", "2", "--exit", "--json", "--http-port", str(port))
+    assert child.stdout is not None
+    async with asyncio.timeout(60):
+        assert json.loads(await child.stdout.readline())["step"] == "starting"
+
+    child.send_signal(signal.SIGINT)
+    await finished(child)
+
+    assert child.returncode == 130
+
+
 def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -213,7 +227,7 @@ def exists(pid: int) -> bool:
 async def test_following_shows_a_killed_agent_and_a_fired_event() -> None:
     with Ports() as ports:
         port = ports.take()
-    child = await demo("-n", "3", "-format", "json", "-http-port", str(port))
+    child = await demo("-n", "3", "--json", "--http-port", str(port))
     assert child.stdout is not None
     victim = 0
     deadline = time.monotonic() + 60

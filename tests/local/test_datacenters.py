@@ -192,7 +192,7 @@ async def test_make_run_with_datacenters_shows_them_and_succeeds() -> None:
     with Ports() as ports:
         port = ports.take()
     child = await demo(
-        *("-datacenters", "2", "-n", "2", "-exit", "-format", "json"), "-http-port", str(port)
+        *("--datacenters", "2", "-n", "2", "--exit", "--json"), "--http-port", str(port)
     )
     output, errors = await finished(child)
 
@@ -215,7 +215,7 @@ async def test_make_run_with_datacenters_shows_them_and_succeeds() -> None:
 async def test_following_datacenters_shows_events_of_each() -> None:
     with Ports() as ports:
         port = ports.take()
-    child = await demo("-datacenters", "2", "-n", "1", "-format", "json", "-http-port", str(port))
+    child = await demo("--datacenters", "2", "-n", "1", "--json", "--http-port", str(port))
     assert child.stdout is not None
     try:
         async with asyncio.timeout(60):
@@ -230,7 +230,7 @@ async def test_following_datacenters_shows_events_of_each() -> None:
 
 
 async def test_too_many_agents_are_refused() -> None:
-    child = await demo("-datacenters", "20", "-n", "6")
+    child = await demo("--datacenters", "20", "-n", "6")
     _, errors = await finished(child)
     assert child.returncode == 2
     assert "-n 6 is not between 1 and 5, 100 agents in all" in errors

@@ -133,6 +133,7 @@ def test_what_applications_and_operators_do_needs_no_namespace(scratch: Path) ->
         {"at": 8.7, "do": "fire", "nodes": "newcomer", "count": 3},
         {"at": 9.0, "do": "leave", "nodes": "node-001"},
         {"at": 9.5, "do": "restart", "nodes": "node-001"},
+        {"at": 9.6, "do": "join", "nodes": "node-002"},
         nodes=3, seconds=10.5,
     )  # fmt: skip
     rows: list[Row] = []
@@ -144,7 +145,7 @@ def test_what_applications_and_operators_do_needs_no_namespace(scratch: Path) ->
     assert record.undelivered() == 0
     assert len(record.events) == 3
     assert [len(times) for times in record.detections().values()] == [2]
-    assert rows[-1].running == rows[-1].right_views == 3
+    assert rows[-1].running == rows[-1].right_views == 4
     assert rows[-1].what == "settled"
 
 
@@ -184,7 +185,7 @@ async def test_an_interrupted_or_killed_run_leaves_no_process_namespace_or_folde
         ({"steps": [{"at": 1, "do": "slow", "nodes": "all", "delay": 1}]}, "steps[0]: slow is for the"),
         ({"steps": [{"at": 1, "do": "jump", "nodes": "all", "seconds": 1}]}, "steps[0]: jump is for"),
         ({"steps": [{"at": 1, "do": "poison", "nodes": "all"}]}, "steps[0]: poison is for the"),
-        ({"steps": [{"at": 1, "do": "rotate_key"}]}, "steps[0]: rotate_key needs encrypted = true"),
+        ({"nodes": 501}, "nodes 501 are more than the 500 that can be processes"),
         ({"settings": {"compress": True}}, "settings.compress cannot be set for processes"),
     ],
 )  # fmt: skip

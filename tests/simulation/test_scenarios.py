@@ -220,6 +220,40 @@ def test_a_plot_of_little_or_nothing_is_drawn_too(plot: Lines | Bars, tmp_path: 
     assert (tmp_path / "plot.png").read_bytes().startswith(PNG)
 
 
+def test_a_plot_names_only_curves_that_are_seen_and_shows_a_theory_of_one_point() -> None:
+    curves = [
+        Curve("measured", [(1, 2.0)]),
+        Curve("not tried", [(1, nan)]),
+        Curve("theory", [(1, 3.0), (1, 3.0)], theory=True),
+    ]
+
+    (axes,) = plots.figure_of(replace(LINES, curves=curves)).axes
+
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["measured", "theory"]
+    assert axes.get_lines()[1].get_marker() == "_"
+
+
+def labels(plot: Lines) -> list[str]:
+    figure = plots.figure_of(plot)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    return [
+        t.label1.get_text() for t in ticks if low <= t.get_loc() <= high and t.label1.get_text()
+    ]
+
+
+def test_a_logarithmic_axis_has_labels_enough_and_counts_have_whole_ones() -> None:
+    few = [Curve("a", [(1, 30.0), (2, 230.0)])]
+    counts = [Curve("a", [(1, 0.0), (2, 18.0)])]
+
+    assert labels(replace(LINES, curves=few, log_y=True)) == ["100", "50", "200"]
+    assert all("." not in label for label in labels(replace(LINES, curves=counts, log_y=False)))
+
+
 def test_plots_leave_no_figures_behind(tmp_path: Path) -> None:
     def figures() -> int:
         gc.collect()
@@ -317,3 +351,19 @@ def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> No
     assert all(scenario.question in output for scenario in SCENARIOS.values())
     listed = json.loads(capsys.readouterr().out)
     assert [scenario["name"] for scenario in listed] == list(SCENARIOS)
+
+
+def test_goals_and_rows_speak_of_what_was_run_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["scenario", "storm", "detection", "--tiny", "--jobs", "1", "--out", str(tmp_path)])
+        == 0
+    )
+
+    output = capsys.readouterr().out
+    assert "up to 100 events/s, everybody gets every event" in output
+    assert (
+        "with up to 0 % loss, no healthy member is declared dead: 0 in 0.0278 node hours" in output
+    )
+    assert "| UDP only |" not in (tmp_path / "report.md").read_text()

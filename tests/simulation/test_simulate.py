@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from simulations.__main__ import main
-from simulations.commands import cluster, simulate
+from simulations.commands import cluster, scenario, simulate
 from simulations.document import Document, join
 from simulations.scenario import Curve, Lines
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAN = """
 name = "one is killed"
@@ -70,9 +67,11 @@ def test_one_report_has_both_kinds_of_experiment(
     assert printed.splitlines()[-1] == f"Report: {out / 'report.md'}"
 
 
-@pytest.mark.parametrize("command", ["simulate", "cluster", "compare"])
+@pytest.mark.parametrize("place", ["file", "folder that takes no file"])
+@pytest.mark.parametrize("command", ["simulate", "cluster", "compare", "scenario spread"])
 def test_a_report_that_cannot_be_written_is_told_before_the_work(
     command: str,
+    place: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -80,8 +79,14 @@ def test_a_report_that_cannot_be_written_is_told_before_the_work(
     (tmp_path / "file").write_text("")
     for work in ("run_processes", "compare_with_virtual"):
         monkeypatch.setattr(cluster, work, lambda *_: pytest.fail("it must not start"))
+    monkeypatch.setattr(scenario, "run_scenarios", lambda *_: pytest.fail("it must not start"))
+    out = tmp_path / "file"
+    if place != "file":
+        out = Path("/proc")  # whose mode says that root may write there
+        if not out.is_dir():
+            pytest.skip("there is no such folder on this system")
 
-    status = main([command, "--out", str(tmp_path / "file")])
+    status = main([*command.split(), "--out", str(out)])
 
     assert status == 2
     assert "no report can be written to" in capsys.readouterr().err
@@ -122,3 +127,18 @@ def test_joined_documents_keep_their_order_and_their_plots() -> None:
     ]
     assert whole.plots == [("a.png", plot)]
     assert whole.data == {"one": {"a": 1}, "two": {"b": 2}}
+
+
+def test_a_report_replaces_the_one_that_was_there_with_its_plots_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    plot = Lines("a", "A", "x", "y", [Curve("c", [(0, 1.0)])])
+    Document(["# One", "![A](a.png)", "![B](b.png)"], [("a.png", plot), ("b.png", plot)], {}).save(
+        tmp_path
+    )
+    (tmp_path / "mine.png").write_bytes(b"")
+
+    Document(["# Two", "![A](a.png)"], [("a.png", plot)], {}).save(tmp_path)
+
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["a.png", "mine.png", "report.json", "report.md"]

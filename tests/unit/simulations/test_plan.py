@@ -85,6 +85,30 @@ def test_plans_survive_being_written_and_read(seed: int) -> None:
         ({"steps": [step(nodes="last:0")]}, "steps[0].nodes 'last:0' is no selector"),
         ({"steps": [{"at": 1, "do": "loss", "rate": 1.5}]}, "steps[0].rate 1.5 is not between"),
         ({"steps": [step(do="tags", tags=3)]}, "steps[0].tags 3 is int, not dict"),
+        ({"steps": [step(do="tags", tags={"a": 1})]}, "steps[0].tags.a 1 is int, not str"),
+        ({}, "the plan is empty"),
+        (
+            {"nodes": 3, "steps": [step(nodes="node-003")]},
+            "steps[0].nodes 'node-003' is no node: there are node-000 to node-002, and those of join",
+        ),
+        ({"steps": [step(do="cut", to="node-001,web")]}, "steps[0].to 'web' is no node"),
+        ({"steps": [step(nodes="node-001,")]}, "steps[0].nodes 'node-001,' is no selector"),
+        ({"steps": [step(nodes="a node")]}, "steps[0].nodes 'a node' is no selector"),
+        ({"steps": [step(do="join", nodes="random:2")]}, "'random:2': join takes names"),
+        ({"steps": [step(do="join", nodes="all")]}, "steps[0].nodes 'all': join takes names"),
+        ({"steps": [step(do="join", nodes="a,,b")]}, "steps[0].nodes 'a,,b' is no selector"),
+        ({"steps": [step(do="fire", count=0)]}, "steps[0].count 0 is not between 1 and 100000"),
+        (
+            {"steps": [step(do="fire", payload="x" * 510)]},
+            "steps[0]: name and payload have 515 bytes, the limit is 512",
+        ),
+        ({"steps": [{"at": 1, "do": "rotate_key"}]}, "rotate_key needs encrypted = true"),
+        ({"settings": {"bogus": 1}}, "settings.bogus is unknown"),
+        ({"settings": {"name": "x"}}, "settings.name is unknown"),
+        ({"settings": {"probe_interval": "x"}}, "settings.probe_interval 'x' is str, not number"),
+        ({"settings": {"eager": 3}}, "settings.eager 3 is int, not bool"),
+        ({"settings": {"probe_interval": -1}}, "settings: probe_interval -1 is not between"),
+        ({"settings": {"label": 3}}, "settings: "),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_the_place(data: object, text: str) -> None:
@@ -100,6 +124,9 @@ def test_a_plan_that_cannot_be_is_refused_with_the_place(data: object, text: str
         ("a.json", "{", "is no json"),
         ("a.toml", "=", "is no toml"),
         ("a.toml", "nodes=0", "nodes 0"),
+        ("a.toml", "", "the plan is empty"),
+        ("a.json", "", "is no json"),
+        ("a.json", "[" * 100_000, "is no json"),
     ],
 )
 def test_a_file_that_is_no_plan_is_named(tmp_path: Path, name: str, text: str, error: str) -> None:
@@ -111,6 +138,14 @@ def test_a_file_that_is_no_plan_is_named(tmp_path: Path, name: str, text: str, e
 
     assert str(caught.value).startswith(str(path))
     assert error in str(caught.value)
+
+
+def test_whoever_joins_may_be_named_and_fewer_nodes_than_are_named_are_too_few() -> None:
+    plan = Plan.parse({"steps": [step(do="join", nodes="web, db"), step(nodes="db,node-003")]})
+
+    assert plan.steps[0].names() == ["web", "db"]
+    with pytest.raises(PlanError, match="'node-003' is no node"):
+        plan.with_nodes(3)
 
 
 @pytest.mark.parametrize(

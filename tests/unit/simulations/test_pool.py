@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from simulations.cluster.agent import LocalAgent
+from simulations.cluster.faults import RealFaults
+from simulations.cluster.network import Network
 from simulations.cluster.observe import Observer
 from simulations.cluster.pool import Host, Pool
+from simulations.cluster.record import Record
 from simulations.local.ports import Ports
-from simulations.plan import Plan
+from simulations.plan import Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -42,6 +45,16 @@ async def test_a_pause_ends_with_the_process_that_was_paused(pool: Pool, tmp_pat
     await pool.kill(killed)
 
     assert killed.paused_until == 0.0
+
+
+async def test_keys_are_rotated_where_nobody_runs_any_more(pool: Pool) -> None:
+    record, observer = Record("processes"), Observer()
+    faults = RealFaults(pool, Network(None, dict, Path()), observer, record)
+
+    await faults.do(Step(at=1, do="rotate_key"))
+
+    assert record.problems == []
+    assert [deed.what for deed in record.deeds] == ["rotate_key"]
 
 
 @pytest.mark.skipif(

@@ -11,7 +11,7 @@ from simulations.cluster.agent import ALIVE, FAILED
 from simulations.cluster.compare import Comparison
 from simulations.cluster.live import comparison_lines, record_lines
 from simulations.cluster.record import Record, figures
-from simulations.cluster.report import comparison_document
+from simulations.cluster.report import MEANINGS, comparison_document, record_document
 from simulations.commands import cluster as commands
 from simulations.plan import Plan
 from simulations.world import NotReachedError
@@ -163,6 +163,22 @@ def test_a_figure_that_only_one_side_has_is_far_and_one_that_neither_has_is_not(
     assert Comparison(Plan(), nobody_noticed, [nobody_noticed]).far() == []
 
 
+def test_the_report_of_a_run_says_what_every_figure_is_and_how_to_get_it_again() -> None:
+    record = three()
+    record.did(1.0, 4.5, "partition", ["node-000"])
+    record.facts |= {"CPU of an agent, %": 0.5, "packets_delayed": 3}
+
+    report = record_document(Plan(name="mine"), record, "the command").lines
+
+    assert figures([record]).keys() <= MEANINGS.keys()
+    assert "Again: `the command`" in report
+    rows = [line.split(" | ") for line in report if line.startswith("| ")]
+    assert ["| 1.0 to 4.5", "partition", "node-000"] in [row[:3] for row in rows]
+    told = [row for row in rows if row[0][2:] in {*figures([record]), *record.facts}]
+    assert len(told) > 3
+    assert all(len(row) == 3 and row[2] != "|" for row in told)
+
+
 def test_problems_of_either_side_are_told_and_make_the_command_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +188,8 @@ def test_problems_of_either_side_are_told_and_make_the_command_fail(
     assert comparison.problems == ["simulator, seed 2: events are missing"]
     assert comparison.to_dict()["problems"] == comparison.problems
     assert "PROBLEM: simulator, seed 2: events are missing" in list(comparison_lines(comparison))
-    report = comparison_document(comparison).lines
+    report = comparison_document(comparison, "the command").lines
+    assert "Again: `the command`" in report
     assert "* did not work: simulator, seed 2: events are missing" in report
 
     monkeypatch.setattr(commands, "compare_with_virtual", lambda *_: comparison)

@@ -1,16 +1,16 @@
-"""``python -m simulations.cluster``: a cluster to look at, which is what ``make run`` starts.
+"""``agents``: a cluster to look at, which is what ``make run`` starts.
 
 It starts the agents, joins them, fires an event, prints the member table and follows membership and
-events until Ctrl-C. With ``-datacenters`` it does so in several, and joins their servers in the WAN pool.
-With ``-exit`` it stops by itself: status 0 only if every member was seen alive by every agent of its
+events until Ctrl-C. With ``--datacenters`` it does so in several, and joins their servers in the WAN pool.
+With ``--exit`` it stops by itself: status 0 only if every member was seen alive by every agent of its
 datacenter, the event arrived on all of them, and every server saw those of all datacenters.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
+import shlex
 import shutil
 import sys
 import time
@@ -21,21 +21,26 @@ from simulations.cluster.agent import STATUS
 from simulations.cluster.cluster import LocalCluster
 from simulations.cluster.datacenters import LocalDatacenters
 from simulations.cluster.screen import Screen, clock, table_of
+from simulations.commands.terminal import add_command, between
 from simulations.local.wait import eventually
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from simulations.cluster.agent import LocalAgent
+    from simulations.commands.terminal import Subparsers
+
+__all__ = ["add_to"]
 
 EVENT, PAYLOAD = "hello", b"from node1"
 MAX_AGENTS = 100
 EVENT_WITHIN = 10.0
 EXAMPLES = """examples:
-  python -m simulations.cluster                   five agents until Ctrl-C, HTTP at 127.0.0.1:8500
-  python -m simulations.cluster -n 3 -exit        three agents, show and stop; status 0 if all went well
-  python -m simulations.cluster -datacenters 2    two datacenters of three agents, joined over the WAN
-  python -m simulations.cluster -format json      one JSON object per line, for scripts
+  python -m simulations agents                    five agents until Ctrl-C, HTTP at 127.0.0.1:8500
+  python -m simulations agents -n 3 --exit        three agents, show and stop; status 0 if all went well
+  python -m simulations agents --datacenters 2    two datacenters of three agents, joined over the WAN
+  python -m simulations agents --json             one JSON object per line, for scripts
 
 meanwhile, in another terminal:
   curl http://127.0.0.1:8500/v1/agent/members
@@ -44,53 +49,49 @@ meanwhile, in another terminal:
 """
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; exits with status 2 when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m simulations.cluster",
-        description="Start agents on this machine, join them and follow what happens.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_to(commands: Subparsers) -> None:
+    """Add the subcommand."""
+    command = add_command(
+        commands, "agents", "agents on this machine to look at, until Ctrl-C",
+        "Start agents on this machine, join them and follow what happens, until Ctrl-C.", EXAMPLES,
+    )  # fmt: skip
+    command.add_argument(
+        "-n",
+        type=between(1, MAX_AGENTS, int),
+        metavar="N",
+        help="agents in each datacenter (5; 3 if several)",
     )
-    parser.add_argument(
-        "-n", type=int, metavar="N", help="agents in each datacenter (default 5; 3 if several)"
-    )
-    parser.add_argument(
-        "-datacenters",
-        type=int,
+    command.add_argument(
+        "--datacenters",
+        type=between(1, MAX_AGENTS, int),
         default=1,
         metavar="D",
-        help="number of datacenters (default 1); of several, each has one server",
+        help="how many (1); of several, each has one server",
     )
-    parser.add_argument(
-        "-http-port", type=int, default=8500, metavar="PORT", help="HTTP of the first agent (8500)"
+    command.add_argument(
+        "--http-port",
+        type=between(1, 65535, int),
+        default=8500,
+        metavar="PORT",
+        help="HTTP of the first agent (8500)",
     )
-    parser.add_argument(
-        "-exit", action="store_true", help="stop by itself after showing the cluster"
-    )
-    parser.add_argument(
-        "-format", choices=("text", "json"), default="text", help="output (default text)"
-    )
-    parser.add_argument(
-        "-keep",
+    command.add_argument("--exit", action="store_true", help="stop after showing the cluster")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    command.add_argument(
+        "--keep",
         type=Path,
         metavar="DIR",
         help="put data and logs here, in place of those of the last run, and leave them",
     )
-    parser.add_argument("-encrypt", metavar="KEY", help="base64 gossip key for all agents")
-    parser.add_argument(
-        "-command", default=None, help="what starts an agent (default: this Python with -m agent)"
+    command.add_argument("--encrypt", metavar="KEY", help="base64 gossip key for all agents")
+    command.add_argument(
+        "--command",
+        dest="program",
+        type=shlex.split,
+        metavar="COMMAND",
+        help="what starts an agent (this Python with -m agent)",
     )
-    options = parser.parse_args(arguments)
-    if not 1 <= options.datacenters <= MAX_AGENTS:
-        parser.error(f"-datacenters {options.datacenters} is not between 1 and {MAX_AGENTS}")
-    options.n = options.n if options.n is not None else 5 if options.datacenters == 1 else 3
-    if not 1 <= options.n <= MAX_AGENTS // options.datacenters:
-        parser.error(
-            f"-n {options.n} is not between 1 and {MAX_AGENTS // options.datacenters},"
-            f" {MAX_AGENTS} agents in all"
-        )
-    return options
+    command.set_defaults(do=agents)
 
 
 async def show(cluster: LocalCluster, screen: Screen) -> None:
@@ -263,7 +264,7 @@ async def follow_events(cluster: LocalCluster, screen: Screen) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     """Start the cluster, show it and follow it."""
-    screen = Screen(options.format)
+    screen = Screen("json" if options.json else "text")
     if options.keep is not None:
         for pattern in ("node*", "dc*-node*"):
             for earlier in options.keep.glob(pattern):
@@ -275,8 +276,8 @@ async def run(options: argparse.Namespace) -> None:
     }
     if options.encrypt:
         settings["arguments"] = [f"-encrypt={options.encrypt}"]
-    if options.command:
-        settings["command"] = options.command.split()
+    if options.program:
+        settings["command"] = options.program
     if options.datacenters > 1:
         await run_datacenters(options, settings, screen)
     else:
@@ -323,24 +324,28 @@ async def run_datacenters(
             await follow(datacenters.clusters, screen)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    options = parse(arguments)
+def agents(options: argparse.Namespace) -> int:
+    """Run the command; without ``--exit`` Ctrl-C is how it is meant to end."""
+    options.n = options.n or (5 if options.datacenters == 1 else 3)
+    if options.n * options.datacenters > MAX_AGENTS:
+        sys.stderr.write(
+            f"-n {options.n} is not between 1 and {MAX_AGENTS // options.datacenters},"
+            f" {MAX_AGENTS} agents in all\n"
+        )
+        return 2
     try:
         asyncio.run(run(options))
     except KeyboardInterrupt:
-        print("\nAll agents ended.", file=sys.stderr)
+        if options.exit:  # not everything was seen
+            raise
+        sys.stderr.write("\nAll agents ended.\n")
         return 0
     except (OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         if "is taken by another process" in str(error):
-            print(
-                f"Stop what listens there, or choose another port: make run HTTP_PORT={options.http_port + 1000}",
-                file=sys.stderr,
+            sys.stderr.write(
+                "Stop what listens there, or choose another port:"
+                f" make run HTTP_PORT={options.http_port + 1000}\n"
             )
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,6 +20,7 @@ from agent.addresses import UNIX, bind_problem, decode_rpc_addr, ip_problem
 from agent.credentials import MAX_TOKEN, can_be_sent
 from agent.definitions import MAX_CHECKS, MAX_SERVICES
 from agent.durations import format_duration
+from agent.metadata import meta_problem
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
 from agent.watches.plan import MAX_WATCHES
 from gossip.config import KEY_SIZES
@@ -70,9 +71,6 @@ RESERVED_TAGS = frozenset(
     ]
 )
 """Tags that agents, ours and Consul's, give themselves and read in one another."""
-MAX_META = 64
-"""Keys of `AgentConfig.node_meta`."""
-MAX_META_VALUE = 512
 _NO_NODE_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -157,15 +155,8 @@ def _tag_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
 
 def _meta_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:
     """Consul's rules, so that what our nodes say may stand in its catalogs too."""
-    if len(config.node_meta) > MAX_META:
-        yield "node_meta", f"{len(config.node_meta)} keys exceed the limit of {MAX_META}"
-    for key, value in config.node_meta.items():
-        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", key):
-            yield "node_meta", f"{key!r} is not 1 to 128 letters, digits, dashes and underscores"
-        elif key.startswith("consul-"):
-            yield "node_meta", f'"{key}" begins with "consul-", which is reserved'
-        elif len(value) > MAX_META_VALUE:
-            yield "node_meta", f'"{key}" has a value of more than {MAX_META_VALUE} characters'
+    if problem := meta_problem(config.node_meta):
+        yield "node_meta", problem
 
 
 def _address_problems(config: AgentConfig) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ __all__ = ["Body", "DecodeError"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MAX_NUMBER = 1 << 63
+_ZERO: tuple[Any, ...] = (None, False, 0, "", "0s", [], {})
 
 
 class DecodeError(GossipError, ValueError):
@@ -62,8 +63,8 @@ class Body:
 
     @property
     def filled(self) -> bool:
-        """Whether it has any key."""
-        return bool(self._values)
+        """Whether any key has a value besides those that Go gives to what is missing."""
+        return any(value not in _ZERO for value in self._values.values())
 
     def unknown(self) -> list[str]:
         """The keys that nobody has asked for, here and in the objects that were given out."""
@@ -100,11 +101,12 @@ class Body:
         return value
 
     def duration(self, key: str) -> float:
-        """Seconds, from a duration such as ``10s`` or whole nanoseconds; 0 when there is none."""
+        """Seconds, from a duration such as ``10s`` or a number of nanoseconds; 0 when there is none."""
         value = self._get(key, 0)
         wrong = self._wrong(key, 'a duration such as "10s"')
         if not isinstance(value, str):
-            seconds = self.number(key) / 1e9
+            # Some clients know but one kind of number, and write ten seconds as 1e+10.
+            seconds = (value if isinstance(value, float) else self.number(key)) / 1e9
             if not is_duration(seconds):
                 raise wrong
             return seconds
@@ -114,21 +116,21 @@ class Body:
             raise wrong from None
 
     def mapping(self, key: str) -> dict[str, str]:
-        """An object whose values are strings."""
+        """An object whose values are strings, in order of its keys, as Go shows it."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise self._wrong(key, "an object of strings")
-        return {_clean(name): _clean(text) for name, text in value.items()}
+        return {_clean(name): _clean(text) for name, text in sorted(value.items())}
 
     def lists(self, key: str) -> dict[str, list[str]]:
-        """An object whose values are lists of strings, as of HTTP headers."""
+        """An object whose values are lists of strings, as of HTTP headers; likewise."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(
             isinstance(texts, list) and all(isinstance(text, str) for text in texts)
             for texts in value.values()
         ):
             raise self._wrong(key, "an object of lists of strings")
-        return {_clean(name): list(map(_clean, texts)) for name, texts in value.items()}
+        return {_clean(name): list(map(_clean, texts)) for name, texts in sorted(value.items())}
 
     def object(self, key: str) -> Body | None:
         """An object; None when there is none."""
@@ -147,11 +149,13 @@ class Body:
         return [self._open(one, f"{self._name(key)}[{at}].") for at, one in enumerate(value)]
 
     def by_name(self, key: str) -> dict[str, Body]:
-        """An object whose values are objects."""
+        """An object whose values are objects; likewise."""
         value = self._get(key, {})
         if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
             raise self._wrong(key, "an object of objects")
-        return {_clean(name): self._open(v, f"{self._name(key)}.") for name, v in value.items()}
+        return {
+            _clean(name): self._open(v, f"{self._name(key)}.") for name, v in sorted(value.items())
+        }
 
     def _open(self, values: Mapping[str, Any], path: str) -> Body:
         body = Body(values, path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.durations import format_duration
+from agent.metadata import meta_problem
 from agent.store.entries import SERF_CHECK, ServiceEntry, Status
 from gossip.errors import GossipError
 
@@ -30,9 +31,11 @@ __all__ = [
     "DefinitionError",
     "ServiceDefinition",
     "check_definition",
+    "check_service",
     "service_definition",
     "service_entry",
     "status_of",
+    "weights_problem",
 ]
 
 MAX_SERVICES = 4096
@@ -42,6 +45,8 @@ MIN_INTERVAL = 1.0
 """Seconds between two runs of a check; less is raised to this."""
 MIN_DEREGISTER_AFTER = 60.0
 """Seconds that a service stays although it is critical; less is raised to this."""
+MAX_WEIGHT = 65535
+"""The largest that DNS has."""
 MAINTENANCE = "maintenance"
 CONSUL_SERVICE = "consul"
 """The service by which gossip registers servers in the catalog."""
@@ -141,7 +146,7 @@ def service_definition(body: Body) -> ServiceDefinition:
         }
         tagged = both | dict(service.tagged_addresses)
         service = replace(service, tagged_addresses=dict(sorted(tagged.items())))
-    _check_service(service, body)
+    _check_own_service(service, body)
     single = body.object("Check")
     bodies = [*([single] if single is not None and single.filled else []), *body.objects("Checks")]
     checks = []
@@ -221,18 +226,37 @@ def status_of(text: str, problem: str) -> Status:
     return Status(text)
 
 
-def _check_service(service: ServiceEntry, body: Body) -> None:
+def check_service(service: ServiceEntry) -> None:
+    """Refuse what no catalog takes, in Consul's words.
+
+    Raises:
+        DefinitionError: its address is nobody's in particular, or its metadata is out of bounds.
+    """
     ip = _ip(service.address.strip("[]"))
     if ip is not None and ip.is_unspecified:
         raise DefinitionError("Invalid service address")
+    if problem := meta_problem(service.meta):
+        raise DefinitionError(f"Invalid Service Meta: {problem}")
+
+
+def weights_problem(weights: tuple[int, int]) -> str:
+    """Why nobody can balance load by these weights; empty when they can."""
+    passing, warning = weights
+    if passing < 1:
+        return "Passing must be greater than 0"
+    if warning < 0:
+        return "Warning must be greater or equal than 0"
+    if max(weights) > MAX_WEIGHT:
+        return f"DNS Weight must be between 0 and {MAX_WEIGHT}"
+    return ""
+
+
+def _check_own_service(service: ServiceEntry, body: Body) -> None:
+    check_service(service)
     if service.id == CONSUL_SERVICE:
         raise DefinitionError(f'Service ID "{CONSUL_SERVICE}" is reserved for servers')
-    if "Weights" in body:
-        passing, warning = service.weights
-        if passing < 1:
-            raise DefinitionError("Invalid Weights: Passing must be greater than 0")
-        if warning < 0:
-            raise DefinitionError("Invalid Weights: Warning must be greater or equal than 0")
+    if problem := weights_problem(service.weights):
+        raise DefinitionError(f"Invalid Weights: {problem}")
     if kind := body.text("Kind"):
         raise DefinitionError(f'Invalid service: kind "{kind[:60]}" is not supported')
 
@@ -262,6 +286,8 @@ def _definition(
     ttl, url, tcp = body.duration("TTL"), body.text("HTTP"), body.text("TCP")
     runs = {"http": url, "tcp": tcp, "script": args}  # the first that is there counts
     kind = "ttl" if ttl > 0 else next((kind for kind, what in runs.items() if what), "")
+    if kind == "script" and any(map(body.text, _OTHER_KINDS)):
+        kind = ""  # its program is for a container, not for this machine
     kind = kind or (MAINTENANCE if body.truth("Maintenance") else "")
     warnings: list[str] = []
     if kind == "ttl" and (any(runs.values()) or body.duration("Interval")):

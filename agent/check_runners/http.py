@@ -75,6 +75,8 @@ class HttpClient:
             reason = f"no answer within {format_duration(within)}"
         except aiohttp.ClientConnectorError as error:
             reason = f"dial tcp {error.host}:{error.port}: {reason_of(error.os_error)}"
+        except aiohttp.ServerDisconnectedError:
+            reason = "EOF"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = type(error).__name__  # the text may quote what was sent
         return Result(Status.CRITICAL, f'{check.method.capitalize()} "{shown}": {reason}')

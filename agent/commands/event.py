@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from agent.client import ApiError, segment
 from agent.commands.base import HTTP_FLAGS, Command, CommandError
 from agent.commands.http import heading
@@ -47,9 +45,11 @@ def run(context: Context) -> int:
 
 
 def _check_pattern(key: str, pattern: str) -> None:
+    from agent.patterns import PatternError, compile_pattern  # noqa: PLC0415 - most events have no filter
+
     try:
-        re.compile(pattern)
-    except re.error as error:
+        compile_pattern(pattern)  # as the agents that receive it will
+    except PatternError as error:
         raise CommandError(f"Failed to compile {key} filter regexp: {error}") from None
 
 

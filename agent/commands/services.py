@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND"]
 
 _MAX_FILE = 4 * 1024 * 1024  # bytes; as much as the agent takes of its own files
-_DESCRIBING = ("name", "address", "port", "tag", "meta")
+_DESCRIBING = ("name", "address", "port", "tag", "meta", "tagged-address")
 
 
 def run(context: Context) -> int:
@@ -62,9 +62,7 @@ def _given(context: Context, files: list[str]) -> list[dict[str, Any]]:
         return _from_files(files)
     if not flags.text("name"):
         raise CommandError("Service registration requires at least one argument or flags.")
-    meta = [pair.partition("=") for pair in flags.list("meta")]
-    if any(not key or not equals for key, equals, _ in meta):
-        raise UsageError(["flag -meta: expects key=value"])
+    tagged = {tag: _tagged(text) for tag, text in _pairs(context, "tagged-address").items()}
     return [
         {
             "id": flags.text("id"),
@@ -72,9 +70,26 @@ def _given(context: Context, files: list[str]) -> list[dict[str, Any]]:
             "address": flags.text("address"),
             "port": flags.values.get("port", 0),
             "tags": flags.list("tag"),
-            "meta": {key: value for key, _, value in meta},
+            "meta": _pairs(context, "meta"),
+            **({"tagged_addresses": tagged} if tagged else {}),
         }
     ]
+
+
+def _pairs(context: Context, flag: str) -> dict[str, str]:
+    """The values of a flag that is given as key=value, any number of times."""
+    pairs = [pair.partition("=") for pair in context.flags.list(flag)]
+    if any(not key or not equals for key, equals, _ in pairs):
+        raise UsageError([f"flag -{flag}: expects key=value"])
+    return {key: value for key, _, value in pairs}
+
+
+def _tagged(text: str) -> dict[str, object]:
+    """An address and a port; IPv6 is in brackets."""
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and len(port) <= 5):
+        raise UsageError(["flag -tagged-address: expects key=address:port"])
+    return {"address": host.strip("[]"), "port": int(port)}
 
 
 def _named(context: Context, files: list[str]) -> list[dict[str, Any]]:
@@ -128,6 +143,12 @@ COMMAND = Command(
         Flag("port", "Its port.", value="port", integer=True),
         Flag("tag", "A tag of it.", value="tag", many=True),
         Flag("meta", "Metadata of it.", value="key=value", many=True),
+        Flag(
+            "tagged-address",
+            "A further address of it, by purpose.",
+            value="key=address:port",
+            many=True,
+        ),
         *HTTP_FLAGS,
     ),
     examples=(

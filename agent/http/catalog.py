@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.decode import Body
-from agent.definitions import service_entry
+from agent.definitions import check_service, service_entry, weights_problem
 from agent.http.entries import node_data, node_json, row_json, service_data
 from agent.http.errors import HttpError
+from agent.http.query import consistency
 from agent.http.reading import (
     check_read,
     instance_filter,
@@ -46,7 +48,7 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("/v1/catalog/register", Methods.REGISTER, register, **write),
         Route("/v1/catalog/deregister", Methods.REGISTER, deregister, **write),
-        Route("/v1/catalog/datacenters", Methods.READ, datacenters),
+        Route("/v1/catalog/datacenters", Methods.READ, datacenters, check=_check_mode),
         Route("/v1/catalog/nodes", Methods.READ, nodes, check=check_read(), **read),
         Route("/v1/catalog/services", Methods.READ, services, check=check_read(), **read),
         Route("/v1/catalog/service/", Methods.READ, instances, check=service, **read),
@@ -73,12 +75,19 @@ async def register(call: Call) -> Reply:
             raise HttpError(400, f'check node "{other}" does not match node "{name}"')
     write = Registration(
         node=node_of(body),
-        service=None if service is None else service_entry(service, name, "Service"),
+        service=None if service is None else _service(service, name),
         checks=tuple(check_of(check, name) for check in many),
         keep_node=body.truth("SkipNodeUpdate"),
     )
     await store_of(call).register(write)
     return Reply(data=True)
+
+
+def _service(body: Body, node: str) -> ServiceEntry:
+    """A service; weights by which nobody can balance load are those of a service without any."""
+    entry = service_entry(body, node, "Service")
+    check_service(entry)
+    return replace(entry, weights=(1, 1)) if weights_problem(entry.weights) else entry
 
 
 async def deregister(call: Call) -> Reply:
@@ -92,6 +101,10 @@ async def deregister(call: Call) -> Reply:
         )
     )
     return Reply(data=True)
+
+
+def _check_mode(call: Call) -> None:
+    consistency(call.parameters)
 
 
 async def datacenters(call: Call) -> Reply:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["check_scripts", "parse_enable", "reason_of", "routes"]
 
 MAX_BODY = 64 * 1024
-"""Bytes of a registration or of an update, whose output is cut in any case."""
+"""Bytes of a registration."""
+MAX_UPDATE = 512 * 1024
+"""Bytes of an update, whose output is cut: a check does not lapse because it has too much to say."""
 
 
 def routes() -> tuple[Route, ...]:
@@ -78,7 +80,7 @@ def _teller(status: Status) -> Callable[[Call], Awaitable[Reply]]:
 
 async def update(call: Call) -> Reply:
     """The same with status and output in a body."""
-    body = Body.parse(await call.read_body(MAX_BODY))
+    body = Body.parse(await call.read_body(MAX_UPDATE))
     text = body.text("Status")
     status = status_of(text, f"Invalid check status: '{text[:60]}'")
     call.agent.local.tell(call.rest, status, body.text("Output"))

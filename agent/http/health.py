@@ -54,9 +54,13 @@ def routes() -> tuple[Route, ...]:
 
 
 async def of_node(call: Call) -> Reply:
-    """List the checks on a node, those of its services included."""
-    topic = Topic("checks-of-node", folded(call.rest))
-    return await _checks(call, topic, lambda catalog: catalog.node_checks(call.rest))
+    """List the checks on a node, those of its services included; who names it needs no ``?node-meta=``."""
+    headers = await ready(call, Topic("checks-of-node", folded(call.rest)))
+    return Reply(
+        lambda: Rows(store_of(call).catalog.node_checks(call.rest), check_json),
+        headers,
+        version=version_of(call, headers),
+    )
 
 
 async def of_service(call: Call) -> Reply:

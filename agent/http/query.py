@@ -21,6 +21,7 @@ __all__ = [
     "MAX_WAIT",
     "Blocking",
     "blocking",
+    "consistency",
     "parse_all",
     "parse_parameters",
     "parse_truth",
@@ -77,6 +78,25 @@ def parse_parameters(query: str) -> dict[str, str]:
     return parameters
 
 
+def consistency(parameters: Mapping[str, str]) -> str:
+    """The mode that the parameters ask for: ``leader`` (the default), ``stale`` or ``consistent``.
+
+    Raises:
+        HttpError: 400 with Consul's text.
+    """
+    stale = "stale" in parameters
+    if text := parameters.get("max_stale"):
+        try:
+            stale = parse_duration(text) > 0 or stale
+        except ValueError:
+            raise HttpError(400, f'Invalid max_stale value "{text[:60]}"') from None
+    if "consistent" not in parameters:
+        return "stale" if stale else "leader"
+    if stale:
+        raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+    return "consistent"
+
+
 def blocking(parameters: Mapping[str, str], *, default: float = MAX_WAIT) -> Blocking:
     """The blocking query that the parameters ask for.
 
@@ -87,8 +107,7 @@ def blocking(parameters: Mapping[str, str], *, default: float = MAX_WAIT) -> Blo
     Raises:
         HttpError: 400 with Consul's text.
     """
-    if "stale" in parameters and "consistent" in parameters:
-        raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+    consistency(parameters)
     wait = 0.0
     if text := parameters.get("wait"):
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from agent.http.errors import HttpError
-from agent.http.query import blocking, refuse_filter
+from agent.http.query import blocking, consistency, refuse_filter
 from agent.store.entries import folded
 from gossip.serf.coordinates import distance
 
@@ -79,12 +79,11 @@ async def ready(call: Call, topic: Topic) -> dict[str, str]:
     index = await store_of(call).index_of(
         topic, exceeding=query.index, wait=query.wait * (1 + random.uniform(0, JITTER))
     )
-    modes = [mode for mode in ("stale", "consistent") if call.has(mode)]
     return {
         "X-Consul-Index": str(index),
         "X-Consul-KnownLeader": "true",
         "X-Consul-LastContact": "0",
-        "X-Consul-Effective-Consistency": modes[0] if modes else "leader",
+        "X-Consul-Effective-Consistency": consistency(call.parameters),
     }
 
 

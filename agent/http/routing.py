@@ -287,10 +287,10 @@ class Router:
         path = target.path
         if route := self._exact.get(path):
             return route, ""
-        if found := self._find_prefix(path):
-            return found, path[len(found.path) :]
         if route := self._prefixes.get(f"{path}/"):
             raise target.redirect(route.path)
+        if found := self._find_prefix(path):
+            return found, path[len(found.path) :]
         if "/v1/" in path:
             raise HttpError(404, "Invalid URL path: not a recognized HTTP API endpoint")
         raise HttpError(

@@ -153,7 +153,7 @@ class Transaction:
             service = self._find(service_from, _SERVICE, key, check.service_id)
             if service is None:
                 raise StoreError(
-                    f"failed inserting check: Missing service registration on node {check.node!r}"
+                    f'failed inserting check: Missing service registration on node "{check.node}"'
                 )
         check = replace(
             check,

@@ -44,6 +44,16 @@ def test_a_fired_event_in_json_is_the_agents_object(fake: FakeAgent, gossip: Any
     assert json.loads(out) == event(1, "deploy", b"x") | {"LTime": 0}
 
 
+@pytest.mark.parametrize("pattern", [r"\pL+\z", "a(?i)b", "(?U)a+", "[[:word:]]"])
+def test_filters_are_what_agents_take_and_not_what_python_does(
+    fake: FakeAgent, gossip: Any, pattern: str
+) -> None:
+    assert gossip("event", "a", f"-node={pattern}").code == 0
+    (request,) = fake.requests
+    assert request.query == {"node": pattern}
+    assert gossip("event", "a", "-node=(?<=a)b").err.startswith("Failed to compile node filter")
+
+
 @pytest.mark.parametrize(
     ("argv", "error"),
     [

@@ -47,6 +47,17 @@ def test_a_service_is_registered_from_flags(fake: FakeAgent, gossip: Any) -> Non
     }
 
 
+def test_tagged_addresses_are_registered_from_flags(fake: FakeAgent, gossip: Any) -> None:
+    fake.answer(REGISTER, Answer())
+    argv = ["-name=web", "-tagged-address=lan=10.0.0.1:80", "-tagged-address=wan=[2001:db8::1]:81"]
+    assert gossip("services", "register", *argv).code == 0
+    (request,) = fake.requests
+    assert json.loads(request.body)["tagged_addresses"] == {
+        "lan": {"address": "10.0.0.1", "port": 80},
+        "wan": {"address": "2001:db8::1", "port": 81},
+    }
+
+
 def test_services_are_registered_from_files_in_their_order(
     fake: FakeAgent, gossip: Any, tmp_path: Path
 ) -> None:
@@ -89,6 +100,11 @@ def test_the_json_form_names_what_was_done(fake: FakeAgent, gossip: Any) -> None
             "Service registration requires arguments or -id, not both.",
         ),
         (["register", "-name=x", "-meta=k"], "flag -meta: expects key=value"),
+        (["register", "-name=x", "-tagged-address=lan"], "flag -tagged-address: expects key=value"),
+        (
+            ["register", "-name=x", "-tagged-address=lan=10.0.0.1"],
+            "flag -tagged-address: expects key=address:port",
+        ),
         (["register", "-name=x", "-port=http"], 'flag -port: invalid number "http"'),
         (["register", "/nonexistent.json"], "cannot read /nonexistent.json: No such file"),
         (["deregister"], "Service deregistration requires at least one argument or -id."),

@@ -304,6 +304,8 @@ async def test_lists_are_filtered_by_metadata_of_nodes(leader: TestAgent) -> Non
     assert (await get("/v1/catalog/services?node-meta=rack:9")).json == {}
     checks = (await get("/v1/health/state/any?node-meta=rack:0")).json
     assert {check["Node"] for check in checks} == {"n2"}
+    # Who names a node has chosen it already.
+    assert (await get("/v1/health/node/n2?node-meta=rack:9")).json == checks
 
 
 async def test_near_sorts_by_round_trip_and_puts_the_unknown_last(
@@ -396,6 +398,9 @@ async def test_what_was_removed_wakes_and_its_index_never_goes_back(leader: Test
 # What is refused
 
 
+CONFLICT = "Cannot specify ?stale with ?consistent, conflicting semantics."
+
+
 async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
     leader: TestAgent,
 ) -> None:
@@ -410,7 +415,9 @@ async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
         "health/state/": "Missing check state",
     }.items():
         for query, text in {
-            "stale&consistent": "Cannot specify ?stale with ?consistent, conflicting semantics.",
+            "stale&consistent": CONFLICT,
+            "max_stale=1s&consistent": CONFLICT,
+            "max_stale=1": 'Invalid max_stale value "1"',
             "wait=soon": "Invalid wait time",
             "index=-1": "Invalid index",
             "filter=Node==x": "Filter expressions are not supported",
@@ -421,8 +428,22 @@ async def test_wrong_parameters_are_400_at_every_read_before_missing_names(
         assert (answer.status, answer.text if missing else "") == (400 if missing else 200, missing)
 
 
+async def test_datacenters_are_listed_in_any_mode_but_two(leader: TestAgent) -> None:
+    for query in ("stale", "consistent", "wait=soon"):
+        assert (await leader.get(f"/v1/catalog/datacenters?{query}")).json == ["dc1"]
+    answer = await leader.get("/v1/catalog/datacenters?stale&consistent")
+    assert (answer.status, answer.text) == (400, CONFLICT)
+
+
 async def test_each_mode_of_consistency_is_answered_and_named(leader: TestAgent) -> None:
-    for query, mode in (("", "leader"), ("stale", "stale"), ("consistent", "consistent")):
+    for query, mode in (
+        ("", "leader"),
+        ("stale", "stale"),
+        ("consistent", "consistent"),
+        ("max_stale=10s", "stale"),
+        ("max_stale=0s", "leader"),
+        ("max_stale=", "leader"),
+    ):
         answer = await leader.get(f"/v1/catalog/nodes?{query}")
         assert answer.headers["x-consul-effective-consistency"] == mode
         assert answer.headers["x-consul-lastcontact"] == "0"
@@ -443,6 +464,8 @@ WRONG: list[tuple[Any, int, str]] = [
     ({"Node": 1}, 400, "Request decode failed: Node is not a string"),
     (GOOD | {"ID": "1"}, 500, "Bad node ID: '1' is not a UUID"),
     (GOOD | {"NodeMeta": {"a": 1}}, 400, "NodeMeta is not an object of strings"),
+    (GOOD | {"Service": {"Service": "s", "Meta": {"": "x"}}}, 400, "Key cannot be blank"),
+    (GOOD | {"Service": {"Service": "s", "Address": "::"}}, 400, "Invalid service address"),
     (GOOD | {"Service": {"ID": "x"}}, 500, "Must provide service name with ID"),
     (GOOD | {"Service": "web"}, 400, "Service is not an object"),
     (GOOD | {"Service": {"Service": "s", "Port": "80"}}, 400, "Service.Port is not a whole"),
@@ -452,7 +475,7 @@ WRONG: list[tuple[Any, int, str]] = [
     (GOOD | {"Service": {"Service": "s", "Tags": "x"}}, 400, "Service.Tags is not a list of"),
     (GOOD | {"Check": {"Name": "c", "Status": "fine"}}, 400, 'Bad check status "fine"'),
     (GOOD | {"Check": {}}, 500, "Must provide check ID or name"),
-    (GOOD | {"Check": {"Name": "c", "ServiceID": "x"}}, 500, "Missing service registration"),
+    (GOOD | {"Check": {"Name": "c", "ServiceID": "x"}}, 500, 'service registration on node "bad"'),
     (GOOD | {"Check": {"Node": "b", "Name": "c"}}, 400, 'check node "b" does not match'),
     (GOOD | {"Checks": [{"Name": "c"}, {"Name": 1}]}, 400, "Checks[1].Name is not a string"),
     (GOOD | {"Datacenter": "mars"}, 500, "No path to datacenter"),
@@ -544,7 +567,7 @@ async def test_hostile_names_are_stored_and_shown_as_they_are(leader: TestAgent)
         await add(
             leader,
             name,
-            Service={"ID": name, "Service": name, "Tags": [name], "Meta": {name: name}},
+            Service={"ID": name, "Service": name, "Tags": [name], "Meta": {"key": name[:512]}},
             Check={"CheckID": name, "Name": name, "ServiceID": name, "Output": name},
         )
         assert name in (await leader.get("/v1/catalog/services")).json
@@ -556,7 +579,7 @@ async def test_hostile_names_are_stored_and_shown_as_they_are(leader: TestAgent)
         else:
             (one,) = answer.json
             assert one["Node"]["Node"] == one["Service"]["Service"] == name
-            assert one["Service"]["Meta"] == {name: name}
+            assert one["Service"]["Meta"] == {"key": name[:512]}
             assert one["Checks"][0]["Output"] == name
             node = (await leader.get(f"/v1/catalog/node/{path}")).json
             assert node["Services"][name]["Tags"] == [name]
@@ -570,6 +593,15 @@ async def test_what_is_no_text_becomes_the_replacement_character(leader: TestAge
     node = (await leader.get("/v1/catalog/nodes")).json[0]
     assert (node["Node"], node["Address"]) == ("half\ufffd", "bytes\ufffd")
     assert node["Meta"] == {"\ufffd": "nul\0"}
+
+
+async def test_weights_that_make_no_sense_are_those_of_a_service_without_any(
+    leader: TestAgent,
+) -> None:
+    for weights in ({}, {"Passing": 0, "Warning": 1}, {"Passing": 1, "Warning": 65536}):
+        await add(leader, "n", Service={"Service": "web", "Weights": weights})
+        (row,) = (await leader.get("/v1/catalog/service/web")).json
+        assert row["ServiceWeights"] == {"Passing": 1, "Warning": 1}
 
 
 async def test_a_post_is_taken_for_a_put(leader: TestAgent) -> None:

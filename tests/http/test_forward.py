@@ -20,6 +20,7 @@ from tests.helpers_forward import (
     KEY,
     encrypted,
     join,
+    join_wan,
     know,
     serve,
     server,
@@ -52,6 +53,15 @@ async def test_an_event_travels_over_a_server_into_the_other_datacenter(key: byt
         shown = (await one.get("/v1/agent/self")).json["Stats"]
         assert shown["forward"]["served"] == "1"
         assert shown["consul"]["known_datacenters"] == "2"
+
+
+async def test_the_leader_of_another_datacenter_is_told_by_it() -> None:
+    async with server("one", "dc1") as one, server("two", "dc2", bootstrap=True) as two:
+        await join_wan(two, one)
+        leader = (await two.get("/v1/status/leader")).json
+        assert (await one.get("/v1/status/leader?dc=dc2")).json == leader != ""
+        assert (await one.get("/v1/status/peers?dc=dc2")).json == [leader]
+        assert (await one.get("/v1/status/leader")).json == ""
 
 
 @pytest.mark.parametrize("key", [None, KEY])
@@ -132,7 +142,8 @@ async def test_when_no_server_is_reached_the_last_reason_is_told() -> None:
         answer = await one.put("/v1/event/fire/x?dc=dc2")
         where = f"127.0.0.1:{two.server_port}: "
         assert answer.status == 500
-        assert answer.text.startswith(f"rpc error getting client: failed to get conn: {where}")
+        reason = f"{where}connect: connection refused"
+        assert answer.text == f"rpc error getting client: failed to get conn: {reason}"
         answer = await web1.put("/v1/event/fire/x?dc=dc2")
         assert answer.text.startswith("rpc error making call: rpc error getting client: ")
 

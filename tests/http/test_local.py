@@ -10,7 +10,7 @@ import pytest
 
 from agent.decode import Body
 from agent.definitions import check_definition, service_definition
-from agent.http.checks import MAX_BODY
+from agent.http.checks import MAX_BODY, MAX_UPDATE
 from tests.helpers_agent import Answer, TestAgent, eventually, running
 from tests.helpers_processes import is_alive
 from tests.http.test_reload import reload
@@ -217,12 +217,16 @@ async def test_answers_are_consuls(
 
 
 async def test_what_is_no_json_or_too_much_is_refused(one: TestAgent) -> None:
-    for path in ("service/register", "check/register", "check/update/x"):
+    for path, most in (
+        ("service/register", MAX_BODY),
+        ("check/register", MAX_BODY),
+        ("check/update/x", MAX_UPDATE),
+    ):
         for data in (b"", b"{", b"[]"):
             answer = await one.put(f"/v1/agent/{path}", data)
             assert answer.status == 400
             assert answer.text.startswith("Request decode failed: ")
-        assert (await one.put(f"/v1/agent/{path}", b" " * (MAX_BODY + 1))).status == 413
+        assert (await one.put(f"/v1/agent/{path}", b" " * (most + 1))).status == 413
 
 
 async def test_ids_may_be_anything_that_fits_a_path(one: TestAgent) -> None:
@@ -251,11 +255,13 @@ async def test_an_update_without_a_note_clears_the_output_and_a_long_one_is_cut(
     await put(one, "check/pass/mem?note=x")
     await put(one, "check/pass/mem")
     assert await status(one, "mem") == ("passing", "")
-    assert await put(one, "check/update/mem", {"Status": "warning", "Output": "y" * 5000}) == OK
-    assert await status(one, "mem") == (
-        "warning",
-        "y" * 4096 + " ... (captured 4096 of 5000 bytes)",
-    )
+    for size in (5000, 400_000):
+        update = {"Status": "warning", "Output": "y" * size}
+        assert await put(one, "check/update/mem", update) == OK
+        assert await status(one, "mem") == (
+            "warning",
+            "y" * 4096 + f" ... (captured 4096 of {size} bytes)",
+        )
 
 
 async def test_checks_are_replaced_when_that_is_asked_for(one: TestAgent) -> None:

@@ -121,6 +121,9 @@ def test_paths_that_are_nobodys(path: str) -> None:
 def test_a_prefix_without_its_slash_is_redirected() -> None:
     error = refusal(router.find, Target.parse("/v1/event/fire?a=b"))
     assert (error.status, error.headers["Location"]) == (301, "/v1/event/fire/?a=b")
+    # Also inside another prefix, whose rest it would be: no service is deregistered by asking for one.
+    error = refusal(router.find, Target.parse("/v1/agent/service/deregister"))
+    assert (error.status, error.headers["Location"]) == (301, "/v1/agent/service/deregister/")
 
 
 METHODS = {

@@ -56,3 +56,18 @@ async def test_others_see_the_bootstrap_server_and_its_followers() -> None:
         await leader.agent.leave()
         await eventually(lambda: not client.agent.leader())
         assert await status(client) == ("", [])
+
+
+async def test_parameters_mean_what_they_mean_at_other_reads() -> None:
+    async with running(**BOOTSTRAP) as server:
+        for path in ("leader", "peers"):
+            for query, status, text in (
+                ("dc=mars", 500, "No path to datacenter"),
+                ("wait=10", 400, "Invalid wait time"),
+                ("index=x", 400, "Invalid index"),
+                ("max_stale=x", 400, 'Invalid max_stale value "x"'),
+            ):
+                answer = await server.get(f"/v1/status/{path}?{query}")
+                assert (answer.status, answer.text) == (status, text)
+            for query in ("", "dc=dc1", "stale", "index=1"):
+                assert (await server.get(f"/v1/status/{path}?{query}")).status == 200

@@ -273,10 +273,10 @@ async def test_among_consuls_own_servers_an_agent_is_quiet(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"node_meta": {"a b": ""}}, "letters, digits"),
+        ({"node_meta": {"a b": ""}}, "invalid characters"),
         ({"node_meta": {"consul-x": ""}}, "reserved"),
         ({"node_meta": {"k": "v" * 513}}, "512"),
-        ({"node_meta": {f"k{n}": "" for n in range(65)}}, "limit of 64"),
+        ({"node_meta": {f"k{n}": "" for n in range(65)}}, "more than 64"),
         ({"check_update_interval": -1.0}, "below 0s"),
     ],
 )

@@ -73,6 +73,18 @@ STEPS = [
     step("service/register", {"Name": "x", "Check": {"TTL": "1s", "Status": "bad"}}),
     step("service/register", {"Name": "x", "Checks": [TTL, {"HTTP": "http://x"}]}),
     step("service/register", {"Name": "x", "Weights": {"Passing": -1}}),
+    step("service/register", {"Name": "x", "Weights": {"Passing": 1, "Warning": 65536}}),
+    step("service/register", {"Name": "x", "Meta": {"a b": "c"}}),
+    step("service/register", {"Name": "x", "Meta": {"": "c"}}),
+    step("service/register", {"Name": "x", "Meta": {"consul-k": "c"}}),
+    step("service/register", {"Name": "x", "Meta": {f"k{n}": "" for n in range(65)}}),
+    step(
+        "service/register", {"Name": "no-check", "Check": {"TTL": "0s", "HTTP": "", "Args": None}}
+    ),
+    step("service/register", {"Name": "no-check", "Check": None, "Checks": None, "Tags": None}),
+    step("service/deregister/no-check"),
+    step("check/register", {"Name": "number", "TTL": 1.5e10}),
+    step("check/deregister/number"),
     step("check/register", {}),
     step("check/register", {"Name": "x"}),
     step("check/register", {"Name": "x", "Interval": "1s"}),

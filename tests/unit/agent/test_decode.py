@@ -72,10 +72,12 @@ def test_what_is_missing_or_null_is_the_default() -> None:
 def test_values_come_in_their_types() -> None:
     assert body({"Key": ["a", "b"]}).texts("Key") == ("a", "b")
     assert body({"Key": {"a_B": "c"}}).mapping("Key") == {"a_B": "c"}
+    assert list(body({"Key": {"b": "1", "B": "2", "a": "3"}}).mapping("Key")) == ["B", "a", "b"]
     assert body({"Key": {"Accept": ["a", "b"]}}).lists("Key") == {"Accept": ["a", "b"]}
     assert body({"Key": -(2**63)}).number("Key") == -(2**63)
     assert body({"Key": "1m30s"}).duration("Key") == 90
     assert body({"Key": 1_500_000_000}).duration("Key") == 1.5
+    assert body({"Key": 1.5e10}).duration("Key") == 15
     assert body({"Key": ""}).duration("Key") == 0
     assert body({"Key": [{"x": "1"}, {"X": "2"}]}).objects("Key")[1].text("x") == "2"
     assert body({"Key": {"lan": {"Port": 1}}}).by_name("Key")["lan"].number("Port") == 1
@@ -91,6 +93,8 @@ def test_values_come_in_their_types() -> None:
         (2**63, "number", "Key is not a whole number"),
         (1, "truth", "Key is not true or false"),
         ("soon", "duration", 'Key is not a duration such as "10s"'),
+        (1e300, "duration", 'Key is not a duration such as "10s"'),
+        (float("nan"), "duration", 'Key is not a duration such as "10s"'),
         (2**63 - 1, "duration", 'Key is not a duration such as "10s"'),
         (-(2**63), "duration", 'Key is not a duration such as "10s"'),
         ("2562047h47m16.854775807s", "duration", 'Key is not a duration such as "10s"'),

@@ -112,6 +112,10 @@ def test_what_is_too_often_or_too_soon_is_raised_with_a_warning() -> None:
         ),
         ({"GRPC": "x:1"} | RUN, "Invalid check: GRPC checks are not supported"),
         ({"AliasService": "web"}, "Invalid check: AliasService checks are not supported"),
+        (
+            {"DockerContainerID": "c", "Args": ["true"]} | RUN,
+            "Invalid check: DockerContainerID checks are not supported",
+        ),
         ({"TTL": "1s", "Status": "bad"}, "Bad check status"),
         ({"TTL": "1s", "Status": "unknown"}, "Bad check status"),
         ({"TTL": "1s", "ID": "serfHealth"}, 'CheckID "serfHealth" is reserved for gossip'),
@@ -190,8 +194,17 @@ def test_several_checks_of_a_service_are_counted_and_may_have_ids_of_their_own()
     assert found.checks[1].name == "my check"
 
 
-def test_an_empty_check_is_none() -> None:
-    assert service(Check={}).checks == ()
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"TTL": None, "HTTP": None},
+        {"TTL": "0s", "Interval": ""},
+        {"Name": "", "Args": [], "Header": {}, "TLSSkipVerify": False, "Timeout": 0},
+    ],
+)
+def test_a_check_that_says_nothing_is_none(values: dict[str, Any]) -> None:
+    assert service(Check=values).checks == ()
 
 
 @pytest.mark.parametrize(
@@ -206,6 +219,14 @@ def test_an_empty_check_is_none() -> None:
         (
             {"Weights": {"Passing": 1, "Warning": -1}},
             "Invalid Weights: Warning must be greater or equal than 0",
+        ),
+        (
+            {"Weights": {"Passing": 65536}},
+            "Invalid Weights: DNS Weight must be between 0 and 65535",
+        ),
+        (
+            {"Meta": {"a b": "c"}},
+            "Invalid Service Meta: Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters",
         ),
         ({"Checks": [{}]}, "Invalid check: TTL must be > 0 for TTL checks"),
         (
@@ -272,7 +293,7 @@ SERVICES = st.fixed_dictionaries(
         "ID": TEXT,
         "Tags": st.lists(TEXT, max_size=3),
         "Port": st.integers(0, 65535),
-        "Meta": st.dictionaries(TEXT, TEXT, max_size=2),
+        "Meta": st.dictionaries(st.sampled_from(["a", "B-1", "_"]), TEXT, max_size=2),
         "TaggedAddresses": st.dictionaries(
             TEXT, st.fixed_dictionaries({"Address": TEXT, "Port": st.integers(0, 9)}), max_size=2
         ),

@@ -204,6 +204,17 @@ async def test_a_redirect_after_a_post_is_a_get_unless_it_says_otherwise() -> No
         ]
 
 
+async def test_a_server_that_hangs_up_is_told_in_gos_word_for_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert await ask(url) == (Status.CRITICAL, f'Get "{url}": EOF')
+
+
 async def test_a_server_that_speaks_no_tls_is_told_as_that() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer("400 Bad Request"))

@@ -121,7 +121,7 @@ async def test_a_changed_part_keeps_the_index_of_its_creation_and_leaves_the_res
         (Registration(node=replace(NODE, address="")), "Must provide node and address"),
         (Registration(node=replace(NODE, id="x")), "Bad node ID: 'x' is not a UUID"),
         (replace(ALL, service=replace(WEB, service="")), "Must provide service name with ID"),
-        (replace(ALL, service=None), "Missing service registration on node 'web-1'"),
+        (replace(ALL, service=None), 'Missing service registration on node "web-1"'),
         (replace(ALL, checks=(ALIVE, replace(PING, check_id=""))), "Must provide check ID or name"),
         (Deregistration(node=""), "Must provide node"),
     ],

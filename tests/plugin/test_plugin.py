@@ -174,6 +174,8 @@ async def test_hangs(gossip_cluster):
         ("kind='real'", "kind 'real' is neither 'virtual' nor 'processes'"),
         ("nodes=0", "nodes 0 is not between 1 and 200"),
         ("limit=0", "limit 0 is not above 0"),
+        ("config={'probe_intervall': 1.0}", "unexpected keyword argument 'probe_intervall'"),
+        ("config={'suspicion_mult': 0}", "suspicion_mult 0 is not"),
         ("size=3", "unexpected keyword argument 'size'"),
         ("3", "takes keyword arguments only"),
     ],

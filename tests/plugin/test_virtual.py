@@ -266,6 +266,12 @@ async def test_faults_of_unknown_members_are_refused(gossip_cluster: VirtualClus
         await gossip_cluster.partition(["nobody"])
     with pytest.raises(KeyError, match="nobody"):
         await gossip_cluster.loss(0.1, "nobody")
+    with pytest.raises(
+        KeyError, match="no machine is called nobody; there are node1, node2, node3"
+    ):
+        await gossip_cluster.pause("nobody")
+    with pytest.raises(KeyError, match="no member is called nobody; there are node1, node2, node3"):
+        await gossip_cluster.kill("nobody")
     with pytest.raises(ValueError, match="rate 2 is not between"):
         await gossip_cluster.loss(2)
 

@@ -45,8 +45,10 @@ async def resolve_all(seeds: Iterable[str], default_port: int) -> tuple[list[Add
     for seed in seeds:
         try:
             found.update(dict.fromkeys(await resolve(seed, default_port)))
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             errors.append(f"Failed to resolve {seed}: {error}")
+        except OSError as error:
+            errors.append(f"Failed to resolve {seed}: {error.strerror or error}")
     return list(found)[:MAX_RESOLVED], errors
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.logs import TRACE, LogHandler, RepeatFilter, Value, level_of, set_up
+from gossip.notices import NoticeLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,3 +175,14 @@ def test_remembered_warnings_have_a_bound() -> None:
     for number in range(2000):
         repeat.filter(record(f"text {number}"))
     assert len(repeat._seen) == RepeatFilter.TEXTS
+
+
+def test_every_step_of_a_key_rotation_is_written_and_what_repeats_is_not(
+    stream: io.StringIO,
+) -> None:
+    logger_to(stream)
+    notices = NoticeLog(lambda: 0.0, Counter())
+    steps = [f"keyring: {step} 44cf7245 with 100%s: done" for step in "abcdefgh"]
+    notices.write([*steps, *steps[:1] * 9])
+    written = stream.getvalue().splitlines()
+    assert [line.partition("notices: ")[2] for line in written] == steps + steps[:1] * 4

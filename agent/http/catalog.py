@@ -48,7 +48,13 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("/v1/catalog/register", Methods.REGISTER, register, **write),
         Route("/v1/catalog/deregister", Methods.REGISTER, deregister, **write),
-        Route("/v1/catalog/datacenters", Methods.READ, datacenters, check=_check_mode),
+        Route(
+            "/v1/catalog/datacenters",
+            Methods.READ,
+            datacenters,
+            forwards=Forwards.WAN,
+            check=_check_mode,
+        ),
         Route("/v1/catalog/nodes", Methods.READ, nodes, check=check_read(), **read),
         Route("/v1/catalog/services", Methods.READ, services, check=check_read(), **read),
         Route("/v1/catalog/service/", Methods.READ, instances, check=service, **read),
@@ -108,7 +114,7 @@ def _check_mode(call: Call) -> None:
 
 
 async def datacenters(call: Call) -> Reply:
-    """List the datacenters that this agent knows, its own first; it takes no leader to answer."""
+    """List the datacenters that the servers know, ours first; it takes no leader to answer."""
     return Reply(call.agent.datacenters())
 
 

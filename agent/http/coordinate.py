@@ -26,7 +26,13 @@ def routes() -> tuple[Route, ...]:
         "check": _check_enabled,
     }
     return (
-        Route("/v1/coordinate/datacenters", Methods.READ, datacenters, check=_check_enabled),
+        Route(
+            "/v1/coordinate/datacenters",
+            Methods.READ,
+            datacenters,
+            forwards=Forwards.WAN,
+            check=_check_enabled,
+        ),
         Route("/v1/coordinate/nodes", Methods.READ, nodes, **options),
         Route("/v1/coordinate/node/", Methods.READ, node, **options),
     )

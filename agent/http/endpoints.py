@@ -116,6 +116,10 @@ class Endpoints:
         match route.forwards:
             case Forwards.NEVER | Forwards.HANDLER:
                 return False
+            case Forwards.WAN:
+                config, servers = self._agent.config, self._agent.servers
+                # Without one, its own datacenter is what it knows, and true as far as it goes.
+                return not config.server and any(s.ours for s in servers.of(config.datacenter))
             case _ if datacenter != self._agent.config.datacenter:
                 return True
             case Forwards.DATACENTER:

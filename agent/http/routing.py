@@ -74,6 +74,8 @@ class Forwards(enum.Enum):
     """These, and on a client all others too: only servers know the answer."""
     LEADER = enum.auto()
     """These, and all others wherever the datacenter's catalog is not kept: its leader knows the answer."""
+    WAN = enum.auto()
+    """On a client all, once it knows a server: it is about the WAN pool, and ``?dc=`` means nothing."""
     HANDLER = enum.auto()
     """None by itself: the handler asks the servers of other datacenters, which serve it as well."""
 

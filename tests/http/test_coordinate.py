@@ -155,9 +155,9 @@ async def test_with_coordinates_off_every_endpoint_says_so(target: str) -> None:
 
 async def test_without_a_wan_pool_our_own_datacenter_is_listed_with_its_servers() -> None:
     async with AsyncExitStack() as stack:
-        one, _ = await both(stack, **SERVER)
+        _, two = await both(stack, **SERVER)
 
-        (datacenter,) = (await one.get("/v1/coordinate/datacenters")).json
+        (datacenter,) = (await two.get("/v1/coordinate/datacenters")).json
 
         assert (datacenter["Datacenter"], datacenter["AreaID"]) == ("dc1", "lan")
         (server,) = datacenter["Coordinates"]

@@ -64,6 +64,20 @@ async def test_the_leader_of_another_datacenter_is_told_by_it() -> None:
         assert (await one.get("/v1/status/leader")).json == ""
 
 
+async def test_a_client_lists_the_datacenters_that_a_server_of_its_own_knows() -> None:
+    async with two_datacenters(KEY) as (web1, one, _, _):
+        for query in ("", "?dc=mars"):  # which means nothing here, as in Consul
+            assert (await web1.get(f"/v1/catalog/datacenters{query}")).json == ["dc1", "dc2"]
+        listed = (await web1.get("/v1/coordinate/datacenters")).json
+        assert [(entry["Datacenter"], entry["AreaID"]) for entry in listed] == [
+            (entry["Datacenter"], entry["AreaID"])
+            for entry in (await one.get("/v1/coordinate/datacenters")).json
+        ]
+        assert listed[0]["AreaID"] == "wan"
+        answer = await web1.get("/v1/catalog/datacenters?stale&consistent")
+        assert answer.status == 400  # a mistake is reported without a journey
+
+
 @pytest.mark.parametrize("key", [None, KEY])
 async def test_unknown_datacenters_have_no_path(key: bytes | None) -> None:
     async with two_datacenters(key) as (web1, one, _, _):

@@ -101,6 +101,7 @@ class _Process:
         loop.set_exception_handler(quiet_loop)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see `agent.commands.agent`
         try:
             await self._start()
             self._tasks.spawn(self._follow_hangups())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from agent.commands.base import FORMAT, Command, CommandError, check_flags
@@ -12,6 +13,8 @@ from agent.loading import load
 from gossip.errors import GossipError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.commands.base import Context
 
 __all__ = ["COMMAND"]
@@ -20,16 +23,25 @@ __all__ = ["COMMAND"]
 def run(context: Context) -> int:
     """Read the configuration and run the agent; its exit code is ours."""
     check_flags(parse_flags((FORMAT,), _format_flags(context)))
+    # A hangup, which ends a process that does not expect it, waits until the agent takes it: who wrote
+    # a file and asks for a reload meanwhile gets one, as the old file may have been read already.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
-        config = parse(context.argv)
+        return _run(context.argv)
+    except GossipError as error:
+        raise CommandError(str(error)) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        config = parse(argv)
     except AgentConfigError as error:
         raise UsageError(error.errors) from None
     # Only now: a mistake in the configuration is reported without loading the agent.
     runner = load("agent.run")
-    try:
-        return int(runner.run(config, reload=lambda: parse(context.argv)))
-    except GossipError as error:
-        raise CommandError(str(error)) from None
+    return int(runner.run(config, reload=lambda: parse(argv)))
 
 
 def _format_flags(context: Context) -> list[str]:

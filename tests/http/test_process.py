@@ -89,10 +89,10 @@ ANY_PORTS = ("-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", "-server-po
 
 
 @contextmanager
-def started(*argv: str) -> Iterator[Process]:
+def started(*argv: str, code: str = RUN) -> Iterator[Process]:
     """An agent on ports of the system's choice."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, *ANY_PORTS, *argv],
+        [sys.executable, "-c", code, *ANY_PORTS, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -221,6 +221,25 @@ def test_hup_reads_the_log_level_again_and_keeps_running(tmp_path: Path) -> None
         agent.process.send_signal(signal.SIGHUP)
         agent.until("configuration not read again")
         assert agent.get("/")[0] == 200
+
+
+def test_hup_during_the_start_is_a_reload_after_it(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from agent import cli\n"
+        "from agent.commands import agent\n"
+        "parse = agent.parse\n"
+        "def reading(argv):\n"
+        "    agent.parse = parse\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return parse(argv)\n"
+        "agent.parse = reading\n"
+        "sys.argv[1:1] = ['agent']\n"
+        "sys.exit(cli.main())\n"
+    )
+    with started(*client(tmp_path), code=code) as agent:
+        agent.until("configuration read again")
+        assert agent.get("/v1/status/leader") == (200, '""')
 
 
 def test_reload_takes_over_tags_and_rules_and_names_what_needs_a_restart(tmp_path: Path) -> None:

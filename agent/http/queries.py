@@ -83,15 +83,15 @@ def _tag(call: Call) -> tuple[str, str]:
 
 
 def _timeout(call: Call) -> float | None:
-    """Seconds; None for Serf's default."""
+    """Seconds; None for Serf's default, which 0 stands for too, as in Serf."""
     text = call.get("timeout")
     try:
         seconds = parse_duration(text) if text else None
     except ValueError:
         raise HttpError(400, 'Invalid timeout: it has to be a duration such as "5s"') from None
-    if seconds is not None and not 0 < seconds <= MAX_TIMEOUT:
-        raise HttpError(400, f"Invalid timeout: it has to be above 0 and at most {MAX_TIMEOUT:g}s")
-    return seconds
+    if seconds is not None and not 0 <= seconds <= MAX_TIMEOUT:
+        raise HttpError(400, f"Invalid timeout: it has to be from 0 to {MAX_TIMEOUT:g}s")
+    return seconds or None
 
 
 def _render(reply: QueryReply) -> dict[str, Any]:

@@ -161,7 +161,11 @@ class _Connection:
         self._limits = limits
         self._stats = stats
         self._requests = RequestReader()
-        self.session = Session(agent, events, self._write, stats)
+        peer = writer.get_extra_info("peername")
+        self._peer = (
+            join_host_port(plain_ip(peer[0]), peer[1]) if isinstance(peer, tuple) else "unix"
+        )
+        self.session = Session(agent, events, self._write, stats, peer=self._peer)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -171,17 +175,15 @@ class _Connection:
 
     async def serve(self) -> None:
         """Carry out requests until the client goes or breaks the rules."""
-        peer = self._writer.get_extra_info("peername")
-        shown = join_host_port(plain_ip(peer[0]), peer[1]) if isinstance(peer, tuple) else "unix"
-        log.debug("client connected from=%s", shown)
+        log.debug("client connected from=%s", self._peer)
         try:
             await self._converse()
         except TimeoutError:
             self._stats["rpc_timed_out"] += 1
-            log.debug("client cut, it is too slow from=%s", shown)
+            log.debug("client cut, it is too slow from=%s", self._peer)
         except WireError as error:
             self._stats["rpc_requests_refused"] += 1
-            log.warning("client cut from=%s error=%s", shown, Value(error))
+            log.warning("client cut from=%s error=%s", self._peer, Value(error))
         except OSError:
             pass  # it has gone
         finally:

@@ -67,6 +67,7 @@ class Session:
         events: what its streams show.
         write: sends bytes, and waits while the client does not take them.
         stats: where drops are counted.
+        peer: who it is, for the log.
 
     Attributes:
         streams: what runs for a request, by its number.
@@ -80,6 +81,8 @@ class Session:
         events: MergedEvents,
         write: Callable[[bytes], Awaitable[None]],
         stats: Counter[str],
+        *,
+        peer: str,
     ) -> None:
         self.agent = agent
         self.events = events
@@ -88,6 +91,7 @@ class Session:
         self.monitor: int | None = None
         self.pending = queries.PendingQueries()
         self._write = write
+        self._peer = peer
         self._stage = _Stage.CONNECTED
         self._tasks = Tasks(log)
 
@@ -116,7 +120,7 @@ class Session:
             if request.command == "auth":
                 return await self._authenticate(request)
             if self._stage is _Stage.GREETED:
-                log.warning("a client sends commands before it has shown the key")
+                log.warning("a client has not shown the key from=%s", self._peer)
                 await self.send(request.seq, error=AUTH_REQUIRED)
                 return True
             return await self._command(request)
@@ -211,7 +215,7 @@ class Session:
             self._stage = _Stage.ADMITTED
         else:
             self.stats["rpc_auth_failed"] += 1
-            log.warning("a client does not know the key")
+            log.warning("a client does not know the key from=%s", self._peer)
         await self.send(request.seq, error="" if right else AUTH_INVALID)
         return True
 

@@ -316,6 +316,12 @@ async def test_a_query_collects_acks_and_answers(one: TestAgent) -> None:
     }
 
 
+@pytest.mark.parametrize("zero", ["0", "0s"])
+async def test_a_timeout_of_zero_is_the_default_as_in_serf(one: TestAgent, zero: str) -> None:
+    answer = await one.put(f"/v1/agent/query/load?ack&timeout={zero}")
+    assert [reply["From"] for reply in answer.json["Replies"]] == ["one"]
+
+
 async def test_a_filter_that_excludes_everybody_gets_no_reply(one: TestAgent) -> None:
     answer = await one.put("/v1/agent/query/load?ack&timeout=200ms&node=other")
     assert answer.json["Replies"] == []

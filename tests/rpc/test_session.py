@@ -93,7 +93,7 @@ async def test_with_a_key_nothing_else_is_answered_before_it(start_agent: StartA
 
 @pytest.mark.parametrize("given", ["", "wrong", KEY + "x", KEY[:-1], "k\u00e4y", None])
 async def test_a_wrong_key_is_refused_in_serfs_words(
-    start_agent: StartAgent, given: str | None
+    start_agent: StartAgent, given: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = await start_agent(rpc_auth=KEY)
     raw = await one.raw()
@@ -105,6 +105,8 @@ async def test_a_wrong_key_is_refused_in_serfs_words(
         answer(2, "Authentication required"),
     ]
     assert one.rpc.stats["rpc_auth_failed"] == 1
+    for text in ("does not know the key", "has not shown the key"):
+        assert f"a client {text} from=127.0.0.1:" in caplog.text  # who is trying keys
 
 
 async def test_a_key_where_none_is_asked_for_is_wrong_as_in_serf(one: RpcAgent) -> None:

@@ -125,7 +125,7 @@ class Faults:
             if host.disk is not None:
                 host.disk.full = False
             host.loss_in = host.loss_out = host.delay = host.slowness = 0.0
-            host.paused_until = min(host.paused_until, world.now)
+            world.resume(host)
 
     def _running(self) -> list[Host]:
         return [host for host in self.world.running() if host.pool == self.pool]

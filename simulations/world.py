@@ -230,6 +230,12 @@ class World:
         host.paused_until = max(host.paused_until, self.now + seconds)
         self.note("pause", host.name, text=f"{seconds:.3f} s")
 
+    def resume(self, host: Host) -> None:
+        """End a pause early."""
+        if host.paused_until > self.now:
+            host.paused_until = self.now
+            self.at(self.now, self._serve, host)
+
     def jump(self, host: Host, seconds: float) -> None:
         """Have a machine's monotonic clock jump ahead, as after a suspend."""
         host.skew += seconds

@@ -252,6 +252,22 @@ def test_a_checker_sees_every_transition_also_one_that_lasts_no_time() -> None:
     ]
 
 
+def test_a_pause_that_ends_early_ends_then_also_for_what_waits() -> None:
+    """Seed 1975 of the campaign of 15 minutes: a node stood still until a pause would have ended."""
+    world = World(1)
+    one, two = joined(world, 2)
+    world.pause(two, 60)
+    world.fire(one, "deploy")
+    world.run(2)
+    before = two.told(UserEvent)
+
+    world.resume(two)
+    world.run(0.1)
+
+    assert before == []
+    assert len(two.told(UserEvent)) == 1
+
+
 def test_without_faults_no_checker_complains() -> None:
     watch = Watch(CHECKERS)
     world = World(9, watch=watch)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gossip.errors import LimitError
 from gossip.events import Gap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 __all__ = ["Subscription"]
+
+logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
@@ -26,6 +30,10 @@ class Subscription(Generic[_Item]):
         on_close: called when it ends.
         on_missed: called for every event that is lost, when that happens.
         kinds: classes of events that are wanted; None for all.
+
+    Raises:
+        LimitError: `limit` is below 1.
+        TypeError: an argument is of another type: found later, it would hold up whoever publishes.
     """
 
     def __init__(
@@ -35,6 +43,17 @@ class Subscription(Generic[_Item]):
         on_missed: Callable[[], None] | None = None,
         kinds: tuple[type[_Item], ...] | None = None,
     ) -> None:
+        if not isinstance(limit, int):
+            raise TypeError(f"limit is {type(limit).__name__}, not int")
+        if limit < 1:
+            raise LimitError(f"limit {limit} is below 1: no event could be kept")
+        if on_missed is not None and not callable(on_missed):
+            raise TypeError(f"on_missed is {type(on_missed).__name__}, not a function")
+        if kinds is not None:
+            try:
+                isinstance(None, kinds)
+            except TypeError:
+                raise TypeError(f"kinds {kinds!r} are not a tuple of classes") from None
         self._limit = limit
         self._on_close = on_close
         self._on_missed = on_missed
@@ -72,7 +91,10 @@ class Subscription(Generic[_Item]):
         if len(self._items) >= self._limit:
             self._missed += 1
             if self._on_missed is not None:
-                self._on_missed()
+                try:
+                    self._on_missed()
+                except Exception:  # the application's; others wait for this event too
+                    logger.exception("on_missed of a subscription failed")
         else:
             if self._missed:
                 self._items.append(Gap(self._missed))

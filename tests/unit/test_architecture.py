@@ -5,7 +5,7 @@
     3   gossip itself: gossip.aio, gossip.streams …  asyncio, sockets; and simulations beside it
     2   gossip.serf, gossip.events                   pure
     1   gossip.swim                                  pure
-    0   gossip.wire, config, errors                  pure
+    0   gossip.wire, arguments, config, errors       pure
 
 A module imports its own floor and those below. A pure one has no clock, no network, no threads, no
 operating system and no chance of its own.
@@ -14,6 +14,7 @@ operating system and no chance of its own.
 from __future__ import annotations
 
 import ast
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
+    "gossip.arguments": 0,
     "gossip.errors": 0,
     "gossip.config": 0,
     "gossip.wire": 0,
@@ -323,3 +325,12 @@ def test_the_checker_finds_cycles() -> None:
         ["gossip.swim.clock", "gossip.swim.timers", "gossip.swim.clock"]
     ]
     assert cycles(there + lazily) == []
+
+
+@pytest.mark.parametrize("package", ["gossip", "simulations"])
+def test_the_types_of_what_programs_import_are_shipped(package: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = settings["tool"]["setuptools"]["package-data"][package]
+
+    assert "py.typed" in shipped
+    assert (ROOT / package / "py.typed").is_file()

@@ -12,6 +12,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from gossip.admission import Admission
 from gossip.arguments import checked_names, checked_payload, checked_tags, checked_text
 from gossip.config import Config
 from gossip.driver import Driver
@@ -60,6 +61,7 @@ class Cluster(PoolView):
     Args:
         config: the pool's settings.
         admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
+            A plain function, asked on the event loop. Where it fails, members are refused.
         snapshot: file that remembers members and clocks, in Serf's format. A node started with it
             does not deliver again what it has seen, and joins its pool again by itself.
         keyring_file: keeps the keys over a restart, as Serf's and Consul's do; one that exists wins
@@ -79,7 +81,7 @@ class Cluster(PoolView):
         if not isinstance(config, Config):
             raise TypeError(f"config is {type(config).__name__}, not a gossip.Config")
         super().__init__(config)
-        self._admit = admit
+        self._admit = None if admit is None else Admission(admit)
         self._rng = rng
         self._machine = Machine()
         self._driver = Driver(self._clock, self._stats, self._publish)
@@ -122,7 +124,7 @@ class Cluster(PoolView):
         Raises:
             OSError: the address cannot be bound.
             ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
-            GossipError: it was started before, or is closed.
+            GossipError: it was started before, or is closed, perhaps meanwhile.
         """
         if self._closed:
             raise GossipError("the cluster is closed; make another one to start again")
@@ -139,6 +141,8 @@ class Cluster(PoolView):
                     path, self._stats, rejoin_after_leave=rejoin, machine=machine
                 )
             port = await self._driver.bind(machine, normal_ip(self.config.bind), self.config.port)
+            if self._closed:
+                raise GossipError("the cluster was closed while it started")
             advertise = self.config.advertise or machine.own_ip(self.config.bind)
             self._node = Node(
                 self.config,

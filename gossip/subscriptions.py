@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from gossip.errors import LimitError
 from gossip.events import Gap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
 
 __all__ = ["Subscription"]
 
@@ -23,7 +24,8 @@ _Item = TypeVar("_Item")
 class Subscription(Generic[_Item]):
     """What happens from now on, as an async iterator: events in order, and `Gap` where some were lost.
 
-    It ends when the cluster, or whatever else publishes, is closed or `close` is called.
+    It ends when the cluster, or whatever else publishes, is closed, when `close` is called, or with its
+    ``async with`` block. Left open and unread it goes on keeping `limit` events.
 
     Args:
         limit: events kept for a slow consumer.
@@ -76,6 +78,17 @@ class Subscription(Generic[_Item]):
             return self._items.popleft()
         missed, self._missed = self._missed, 0
         return Gap(missed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the iteration after what is queued."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from gossip import Cluster, Config, ConfigError, GossipError, JoinError, LimitError, UserEvent
+from tests.helpers_driver import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +175,57 @@ async def test_a_subscriber_whose_callback_fails_costs_the_others_nothing(
         await cluster.leave()
     assert names == ["first", "second"]
     assert "on_missed of a subscription failed" in caplog.text
+
+
+async def asynchronous(_members: object) -> None:
+    """A rule that is no plain function."""
+
+
+def failing(_members: object) -> None:
+    raise RuntimeError("of the application")
+
+
+@pytest.mark.parametrize("admit", [failing, asynchronous])
+async def test_a_rule_about_members_that_fails_refuses_them_and_is_logged_once(
+    start_node: StartNode, caplog: pytest.LogCaptureFixture, admit: Any
+) -> None:
+    other = await start_node("other")
+    async with Cluster(one_node(), admit=admit) as picky:
+        await other.join([f"127.0.0.1:{picky.local_address[1]}"])  # it is not told, as with Serf
+        with pytest.raises(JoinError, match="the rule about members failed"):
+            await picky.join([f"127.0.0.1:{other.local_address[1]}"])
+
+        assert [member.name for member in picky.members()] == ["one"]
+    failures = [record for record in caplog.records if record.exc_info]
+    assert [record.name for record in failures] == ["gossip.admission"]
+
+
+@pytest.mark.parametrize("rounds", range(4))
+async def test_closing_while_starting_leaves_no_socket_and_no_thread(
+    tmp_path: Path, rounds: int
+) -> None:
+    cluster = Cluster(one_node(), snapshot=tmp_path / "pool")
+    starting = asyncio.create_task(cluster.start())
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+    await cluster.close()
+
+    with pytest.raises(GossipError, match="closed"):
+        await starting
+    await until(lambda: all(thread.name != "snapshot" for thread in threading.enumerate()))
+
+
+async def test_a_subscription_ends_with_its_block(start_node: StartNode) -> None:
+    cluster = await start_node("one")
+
+    async with cluster.subscribe(kinds=(UserEvent,)) as events:
+        await cluster.fire("kept")
+        async with asyncio.timeout(LATER):
+            assert isinstance(await anext(events), UserEvent)
+    await cluster.fire("later")
+
+    assert [event async for event in events] == []
 
 
 async def test_files_may_be_named_by_text(tmp_path: Path) -> None:

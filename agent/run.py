@@ -14,6 +14,9 @@ import fcntl
 import logging
 import os
 import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +62,12 @@ def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None)
         with _data_dir(config), _pid_file(config.pid_file):
             node_id = ensure_node_id(config)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                return runner.run(_run(config, node_id, handler, reload))
+                runner.get_loop().set_default_executor(_Threads(thread_name_prefix="asyncio"))
+                code = runner.run(_run(config, node_id, handler, reload))
     finally:
         handler.open()
+    _end_of_stuck_threads(code)
+    return code
 
 
 async def _run(
@@ -263,6 +269,31 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+class _Threads(ThreadPoolExecutor):
+    """Those that the loop asks to look up names and to read files. Its end does not wait for them."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Take no more work."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+def _end_of_stuck_threads(code: int) -> None:
+    """End the process here if threads are left: name servers and disks may keep them for minutes.
+
+    Everything is closed by now, and Python would wait for them.
+    """
+    stuck = [
+        thread.name
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.current_thread()
+    ]
+    if stuck:
+        log.warning("not waiting for threads=%s", Value(",".join(stuck)))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 @contextlib.contextmanager

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from gossip.changes import Changes
 from gossip.errors import GossipError
 from gossip.events import MemberStatus
+from gossip.swim.tcp_only import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gossip.config import Config
     from gossip.events import Member
     from gossip.serf.coordinates import Coordinate
@@ -134,7 +133,7 @@ class PoolView:
             "encrypted": "true" if node.keyring else "false",
             "coordinate_resets": node.coordinates.resets if node.coordinates else 0,
             "degraded": UDP_UNREACHABLE if tcp_only else "",
-            "udp_unreachable_members": _some(tcp_only),
+            "udp_unreachable_members": some_of(tcp_only, NAMES_IN_STATS),
         }
         counters = sorted((self._stats + node.stats).items())
         return {name: str(value) for name, value in [*values.items(), *counters]}
@@ -148,9 +147,3 @@ class PoolView:
         """Wake everybody who waits: nothing changes any more."""
         self._members_changes.close()
         self._coordinates_changes.close()
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names and how many more there are."""
-    more = len(names) - NAMES_IN_STATS
-    return ", ".join(names[:NAMES_IN_STATS]) + (f" and {more} more" if more > 0 else "")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gossip.wire.address import Address
+    from simulations.chains import Depths
     from simulations.host import Host
 
 __all__ = ["BlockedWorld"]
@@ -69,19 +70,19 @@ class BlockedWorld(SharedWorld):
         else:
             super()._send(source, data, address)
 
-    def _arrive(self, address: Address, data: bytes, source: Host, depth: int) -> None:
+    def _arrive(self, address: Address, data: bytes, source: Host, depths: Depths) -> None:
         target = self.by_address.get(address)
         wait = 0.0 if target is None else self.wait_of(target)
         if target is None or not wait:
-            super()._arrive(address, data, source, depth)
+            super()._arrive(address, data, source, depths)
         elif self._waiting[target.name] >= MAX_BACKLOG:
             self.covered["packets_overflowed"] += 1
         else:
             self._waiting[target.name] += 1
-            self.at(self.now + wait, self._let_in, target, address, data, source, depth)
+            self.at(self.now + wait, self._let_in, target, address, data, source, depths)
 
     def _let_in(
-        self, target: Host, address: Address, data: bytes, source: Host, depth: int
+        self, target: Host, address: Address, data: bytes, source: Host, depths: Depths
     ) -> None:
         self._waiting[target.name] -= 1
-        self._arrive(address, data, source, depth)
+        self._arrive(address, data, source, depths)

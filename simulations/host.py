@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from simulations.chains import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gossip.events import Event, MemberStatus, QueryReceived
     from gossip.serf.node import Node
     from gossip.wire.address import Address
+    from simulations.chains import Depths
     from simulations.disk import Disk
     from simulations.streams import Connection
 
@@ -53,8 +56,8 @@ class Host:
         self.loss_out = 0.0
         self.delay = 0.0
         self.wake_at: float | None = None
-        self.heard: tuple[float, int] = (0.0, 0)
-        """When it got its last packet, and how long the chain was that had led to it."""
+        self.heard: tuple[float, Depths] = (0.0, NOTHING)
+        """When it got its last packet, and how far what that says had come; in watched worlds."""
         self.busy_until = 0.0
         self.backlog: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.serving = False

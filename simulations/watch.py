@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gossip.serf.lamport import LamportClock
 from gossip.serf.members import MemberRegistry
 from gossip.swim.membership import Membership
+from simulations.chains import NOTHING, depths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gossip.swim.members import NodeInfo, Record, Status
     from gossip.wire.address import Address
     from gossip.wire.messages import Alive, Dead, Suspect
+    from simulations.chains import Depths
     from simulations.host import Host
     from simulations.world import World
 
@@ -111,7 +113,7 @@ class Checker:
         """A message moved a Lamport clock."""
 
     def packet_sent(self, host: Host, data: bytes, address: Address, depth: int) -> None:
-        """A node sent a packet."""
+        """A node sent a packet, number `depth` of a chain."""
 
     def packet_read(self, host: Host, data: bytes, source: Address) -> None:
         """A node is about to read a packet."""
@@ -215,10 +217,13 @@ class Watch:
         for hook in self._by_hook["drained"]:
             hook(host)
 
-    def packet_sent(self, host: Host, data: bytes, address: Address, depth: int) -> None:
-        """A packet leaves a node."""
+    def packet_sent(self, host: Host, data: bytes, address: Address) -> Depths:
+        """A packet leaves a node; gives how far what it says has come."""
+        depths = depths_of(host, data, self.world.now)
+        depth = max(depths.values(), default=1)
         for hook in self._by_hook["packet_sent"]:
             hook(host, data, address, depth)
+        return depths
 
     def packet_read(self, host: Host, data: bytes, source: Address) -> None:
         """A packet is about to be read."""
@@ -301,7 +306,7 @@ class _WatchedMembership(Membership):
         names = {record.info.name: _view(record) for record in self.table} if gone else {}
         record = super().next_to_probe(now)
         # A probe is owed to the clock, also one that begins late because the last one's ack came late.
-        self.host.heard = (-inf, 0)
+        self.host.heard = (-inf, NOTHING)
         if len(self.table) != rows:
             for name, before in names.items():
                 self._report(name, before, "reaped")

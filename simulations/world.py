@@ -19,6 +19,7 @@ from gossip.serf.asking import Question
 from gossip.serf.leave import Lifecycle
 from gossip.serf.node import Node
 from gossip.wire.address import parse_ip
+from simulations.chains import NOTHING
 from simulations.host import Host
 from simulations.network import Network, Weather
 from simulations.streams import dial
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gossip.swim.exchange import Exchange
     from gossip.wire.address import Address
     from gossip.wire.keyring import Keyring
+    from simulations.chains import Depths
     from simulations.disk import Disk
     from simulations.trace import Trace
     from simulations.watch import Watch
@@ -289,8 +291,7 @@ class World:
 
     def inject(self, host: Host, data: bytes, source: Address = ("192.0.2.9", 7946)) -> None:
         """Deliver a packet that no node sent, now."""
-        host.heard = (self.now, 0)
-        self._receive(host, data, source, 0)
+        self._receive(host, data, source, NOTHING)
 
     # Time
 
@@ -485,10 +486,7 @@ class World:
     def _send(self, source: Host, data: bytes, address: Address) -> None:
         self.packets_sent += 1
         self.bytes_sent += len(data)
-        heard_at, depth = source.heard
-        depth = depth + 1 if heard_at == self.now else 1
-        if self.watch is not None:
-            self.watch.packet_sent(source, data, address, depth)
+        depths = NOTHING if self.watch is None else self.watch.packet_sent(source, data, address)
         target = self.by_address.get(address)
         if target is None:
             return
@@ -498,10 +496,10 @@ class World:
             self._sequence += 1
             heappush(
                 self._heap,
-                (self.now + delay, self._sequence, self._arrive, (address, data, source, depth)),
+                (self.now + delay, self._sequence, self._arrive, (address, data, source, depths)),
             )
 
-    def _arrive(self, address: Address, data: bytes, source: Host, depth: int) -> None:
+    def _arrive(self, address: Address, data: bytes, source: Host, depths: Depths) -> None:
         target = self.by_address.get(address)
         if target is None or not target.running:
             return
@@ -509,20 +507,19 @@ class World:
             if len(target.backlog) >= self.max_backlog:
                 self.covered["packets_overflowed"] += 1
                 return
-            self.give(target, self._read, target, data, source.address, depth)
+            self.give(target, self._read, target, data, source.address, depths)
             return
         if self.watch is None:  # what most of a large world's time goes into
-            target.heard = (self.now, depth)
             target.node.receive_packet(data, source.address, self.now + target.skew)
             self.drain(target)
         else:
-            self._receive(target, data, source.address, depth)
+            self._receive(target, data, source.address, depths)
 
-    def _receive(self, host: Host, data: bytes, source: Address, depth: int) -> None:
-        self._feed(host, self._read, host, data, source, depth)
+    def _receive(self, host: Host, data: bytes, source: Address, depths: Depths) -> None:
+        self._feed(host, self._read, host, data, source, depths)
 
-    def _read(self, host: Host, data: bytes, source: Address, depth: int) -> None:
-        host.heard = (self.now, depth)
+    def _read(self, host: Host, data: bytes, source: Address, depths: Depths) -> None:
+        host.heard = (self.now, depths)
         if self.watch is not None:
             self.watch.packet_read(host, data, source)
         host.node.receive_packet(data, source, self.now + host.skew)

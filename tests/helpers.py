@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from gossip.wire.address import Address
-
     Cut: TypeAlias = Callable[[Host, Host], bool]
 
 __all__ = ["Asked", "Host", "Pool"]
@@ -45,8 +43,6 @@ class Pool(World):
         self._packets = Packets()
         self._cut: Cut = _nothing
         self._udp_cut: Cut = _nothing
-        self.depths: list[int] = []
-        """For each packet that arrived, how many packets are in the chain that it ends."""
         super().__init__(
             seed, weather=Weather(latency=latency), trace=self._packets, start=100.0, **settings
         )
@@ -58,10 +54,6 @@ class Pool(World):
     def packets(self) -> list[tuple[float, str, str, bytes]]:
         """Every packet that was sent to somebody: when, by whom, to whom, and its bytes."""
         return self._packets.packets
-
-    def _arrive(self, address: Address, data: bytes, source: Host, depth: int) -> None:
-        self.depths.append(depth)
-        super()._arrive(address, data, source, depth)
 
     # Joining
 

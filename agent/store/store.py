@@ -32,6 +32,8 @@ MAX_WAITING = 4096
 """Writes that wait for the disk; clients beyond are told to come back later."""
 MAX_BATCH = 256
 """Writes that share one sync of the disk."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds that the disk may take for the last writes."""
 
 
 class Store:
@@ -55,6 +57,7 @@ class Store:
         self._engine = SqliteEngine(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._queue: deque[tuple[Write, asyncio.Future[int]]] = deque()
+        self._batch: list[tuple[Write, asyncio.Future[int]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._tasks = Tasks(log)
         self._index = 0
@@ -74,14 +77,26 @@ class Store:
         self._open = True
 
     async def close(self) -> None:
-        """Finish the writes that wait, and close the file. Idempotent."""
+        """Finish the writes that wait, and close the file; a disk that hangs is given up. Idempotent."""
         if self._closed:
             return
         self._closed, self._open = True, False
-        if self._writer is not None:
-            await asyncio.gather(self._writer, return_exceptions=True)
-        await self._on_thread(self._engine.close)
-        self._thread.shutdown()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                if self._writer is not None:
+                    await asyncio.wait([self._writer])
+                await self._on_thread(self._engine.close)
+        except TimeoutError:
+            await self._give_up()
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _give_up(self) -> None:
+        waiting = [done for _, done in (*self._batch, *self._queue) if not done.done()]
+        log.error("the disk of the catalog does not answer, given up writes=%d", len(waiting))
+        for done in waiting:
+            done.set_exception(DiskError("the disk of the catalog does not answer"))
+        await self._tasks.cancel()
 
     def stats(self) -> dict[str, int]:
         """How much there is, who waits for more, and what was refused."""
@@ -141,6 +156,7 @@ class Store:
         """Write what waits, and what comes meanwhile."""
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+            self._batch = batch
             writes = [write for write, _ in batch]
             try:
                 outcomes = await self._on_thread(lambda: self._engine.commit(writes))  # noqa: B023

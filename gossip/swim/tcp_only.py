@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from gossip.swim.members import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gossip.swim.membership import Membership
 
-__all__ = ["NOTICE_INTERVAL", "TcpOnly"]
+__all__ = ["NOTICE_INTERVAL", "TcpOnly", "some_of"]
 
 NOTICE_INTERVAL = 60.0
 """Seconds between lines about it, also when members go to and fro."""
@@ -58,9 +60,7 @@ class TcpOnly:
 
     def _tell(self, now: float) -> None:
         names, self._untold = sorted(self._untold), set()
-        shown = ", ".join(names[:NAMES_IN_NOTICE])
-        if more := len(names[NAMES_IN_NOTICE:]):
-            shown += f" and {more} more"
+        shown = some_of(names, NAMES_IN_NOTICE)
         verb = "answers" if len(names) == 1 else "answer"
         self._membership.notice(f"{shown} {verb} over TCP but not over UDP")
         self._quiet = True
@@ -70,3 +70,9 @@ class TcpOnly:
         self._quiet = False
         if self._untold:
             self._tell(now)
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first names, for people, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -37,6 +37,19 @@ RUN = (
     "    sys.exit(f'error: {error}')\n"
 )
 
+STUCK_RESOLVER = (
+    "import socket, time\n"
+    "really = socket.getaddrinfo\n"
+    "def getaddrinfo(host, *args, **options):\n"
+    "    if 'slow' in str(host) and not options.get('flags', 0) & socket.AI_NUMERICHOST:\n"
+    "        print('looking up', flush=True)\n"
+    "        time.sleep(300)\n"
+    "    return really(host, *args, **options)\n"
+    "socket.getaddrinfo = getaddrinfo\n"
+    "import agent.run\n"
+    "agent.run._loop_factory = lambda: None\n"  # uvloop has a resolver of its own
+)
+
 
 class Process:
     """A started agent and what it printed."""
@@ -89,10 +102,10 @@ ANY_PORTS = ("-http-port=0", "-serf-lan-port=0", "-serf-wan-port=0", "-server-po
 
 
 @contextmanager
-def started(*argv: str) -> Iterator[Process]:
-    """An agent on ports of the system's choice."""
+def started(*argv: str, before: str = "") -> Iterator[Process]:
+    """An agent on ports of the system's choice; something may be done to its process before."""
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, *ANY_PORTS, *argv],
+        [sys.executable, "-c", before + RUN, *ANY_PORTS, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -142,6 +155,21 @@ def test_a_taken_wan_port_ends_the_start_with_its_address() -> None:
     assert code == 1
     assert "cannot bind the gossip address" in err
     assert str(port) in err
+
+
+@pytest.mark.parametrize("asked_for", ["a seed", "a check"])
+def test_name_servers_that_do_not_answer_hold_up_no_end(tmp_path: Path, asked_for: str) -> None:
+    check = {"check": {"name": "x", "tcp": "slow.example:80", "interval": "1s"}}
+    (tmp_path / "check.json").write_text(json.dumps(check))
+    asking = {
+        "a seed": "-retry-join=slow.example",
+        "a check": f"-config-file={tmp_path / 'check.json'}",
+    }
+    with started("-dev", asking[asked_for], before=STUCK_RESOLVER) as agent:
+        agent.until("^looking up")
+        code, out, _ = agent.end(signal.SIGTERM)
+        assert code == 1
+        assert "not waiting for threads" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,9 +13,15 @@ from gossip.swim.membership import Membership
 from gossip.swim.suspicion import Suspicions
 from gossip.wire.messages import Ping, Suspect, decode_message
 from simulations.blocked import BlockedWorld
+from simulations.chains import NOTHING
 from simulations.recorder import Recorder
 from simulations.switches import ALL, PAPER, Component, only
 from simulations.world import MAX_BACKLOG
+
+if TYPE_CHECKING:
+    from gossip.wire.address import Address
+    from simulations.chains import Depths
+    from simulations.host import Host
 
 
 def pool(size: int = 6, **options: Any) -> BlockedWorld:
@@ -86,12 +92,12 @@ def test_a_blocked_node_keeps_a_bounded_backlog() -> None:
     world.block(blocked, 1.0)
 
     for _ in range(MAX_BACKLOG + 10):
-        world._arrive(blocked.address, b"", other, 1)
+        world._arrive(blocked.address, b"", other, NOTHING)
     overflowed = world.covered["packets_overflowed"]
     world.run(1.1)
     before = world.covered["packets_overflowed"]
     world.block(blocked, 1.0)
-    world._arrive(blocked.address, b"", other, 1)
+    world._arrive(blocked.address, b"", other, NOTHING)
 
     assert overflowed == 10
     assert world.covered["packets_overflowed"] == before, "the backlog was read meanwhile"
@@ -127,9 +133,10 @@ class Seen(Recorder):
         super().__init__(MemberFailed, suspicions=True)
         self.packets: list[tuple[float, list[Any]]] = []
 
-    def packet_sent(self, host: Any, data: bytes, address: Any, depth: int) -> None:
-        parts = host.node.membership.packet_codec.decode(data)
-        self.packets.append((self.world.now, [decode_message(part) for part in parts]))
+    def packet_sent(self, host: Host, data: bytes, address: Address) -> Depths:
+        depths = super().packet_sent(host, data, address)
+        self.packets.append((self.world.now, [decode_message(part) for part in depths]))
+        return depths
 
 
 def silenced(

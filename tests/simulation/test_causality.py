@@ -19,6 +19,7 @@ from gossip.wire.messages import (
     UserMessage,
 )
 from gossip.wire.serf import JoinIntent, LeaveIntent, Query, QueryResponse, Relay, UserEvent
+from simulations.chains import depths_of
 from simulations.checkers import CHECKERS
 from simulations.watch import Watch
 from simulations.world import World
@@ -28,8 +29,10 @@ from tests.rigs import VSN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gossip.wire.address import Address
     from gossip.wire.messages import Message
     from gossip.wire.serf import SerfMessage
+    from simulations.chains import Depths
 
 DEEPEST = 8
 
@@ -91,19 +94,33 @@ HOSTILE: dict[str, Callable[[list[Host]], Message]] = {
 }
 
 
+class Sounding(Watch):
+    """Notes for each packet that is sent how long the chain is that it ends."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.depths: list[int] = []
+
+    def packet_sent(self, host: Host, data: bytes, address: Address) -> Depths:
+        depths = super().packet_sent(host, data, address)
+        self.depths.append(max(depths.values()))
+        return depths
+
+
 @pytest.fixture(scope="module")
 def chains() -> dict[str, tuple[int, int, int]]:
     """For each message: the longest chain it set off, the packets of it, and those still queued."""
     results = {}
     for name, make in HOSTILE.items():
-        pool = Pool(seed=1)
+        sounding = Sounding()
+        pool = Pool(seed=1, watch=sounding)
         hosts = pool.joined(8)
         pool.run(6)  # everything of the start has been told
-        before = len(pool.depths)
+        before = len(sounding.depths)
         for source in (hosts[3].address, ("192.0.2.1", 7946)):
             pool.inject(hosts[0], make(hosts).encode(), source)
         pool.run(6)
-        depths = pool.depths[before:]
+        depths = sounding.depths[before:]
         for _ in range(40):  # a member that does not exist is found out, and that is news in turn
             queued = sum(len(host.node.membership.dissemination) for host in hosts)
             if queued:
@@ -123,6 +140,23 @@ def test_r56_no_message_sets_off_an_endless_chain(
         packets <= 8 * 6 * 4 + 3 * 8 * 8 * 2
     )  # six seconds of probes, and the news of both copies
     assert queued == 0
+
+
+def test_a_chain_is_one_of_messages_and_what_had_waited_begins_anew() -> None:
+    """Seed 1296 of the campaign of 15 minutes: in turmoil one piece of news after the other took a ride."""
+    pool = Pool(seed=1)
+    host, other, _ = pool.joined(3)
+    pool.run(6)
+    passed_on, waiting, made_now = (Ack(number).encode() for number in range(3))
+    host.node.membership.dissemination.events.push(waiting, pool.now, source=other.address)
+    (packet,) = host.node.membership.packet_codec.encode([passed_on, waiting, made_now])
+
+    host.heard = (pool.now, {passed_on: 5, b"something else": 7})
+    at_once = depths_of(host, packet, pool.now)
+    later = depths_of(host, packet, pool.now + 0.1)
+
+    assert at_once == {passed_on: 6, waiting: 1, made_now: 8}
+    assert later == {passed_on: 1, waiting: 1, made_now: 1}
 
 
 ANSWERED = [

@@ -524,3 +524,23 @@ async def test_a_closed_store_finishes_what_waits_and_takes_no_more() -> None:
     assert await last == 2
     with pytest.raises(StoreError, match="the catalog is closed"):
         await store.register(ALL)
+
+
+async def test_a_disk_that_hangs_holds_up_the_end_for_so_long_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agent.store.store.CLOSE_TIMEOUT", 0.05)
+    store = Store(None)
+    await store.start()
+    hangs = threading.Event()
+    monkeypatch.setattr(store._engine, "commit", lambda _writes: hangs.wait(60))
+    try:
+        writes = [asyncio.ensure_future(store.register(ALL)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await store.close()
+
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        assert [str(error) for error in results] == ["the disk of the catalog does not answer"] * 2
+        assert "given up writes=2" in caplog.text
+    finally:
+        hangs.set()

@@ -14,6 +14,8 @@ operating system and no chance of its own.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -334,3 +336,13 @@ def test_the_types_of_what_programs_import_are_shipped(package: str) -> None:
 
     assert "py.typed" in shipped
     assert (ROOT / package / "py.typed").is_file()
+
+
+def test_help_shows_every_public_name_although_none_is_loaded_yet() -> None:
+    program = "import gossip, pydoc; print(pydoc.plain(pydoc.render_doc(gossip)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+    for name in ("class Cluster", "class Config", "class LimitError", "class UserEvent"):
+        assert f"    {name}(" in shown

@@ -60,12 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. What is left in the buffer must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()  # whoever read it has seen enough
         return 0
+    except OSError as error:  # the commands tell of their own: it is the output, as on a full disk
+        _drop_output()
+        sys.stderr.write(f"cannot write the output: {error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _drop_output() -> None:
+    """What is left in the buffer must not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(args: list[str]) -> int:
@@ -83,7 +91,8 @@ def _run(args: list[str]) -> int:
     if name.startswith("-"):
         return _run_command("agent", args)
     if name not in COMMANDS:
-        message = f"there is no command {name}{suggest(name, COMMANDS)}"
+        near = suggest(name, COMMANDS) or "; `gossip -help` lists them"
+        message = f"there is no command {name}{near}"
         write_error(message, as_json=wants_json(parse_flags((FORMAT,), rest)))
         return NO_COMMAND
     return _run_command(name, rest)

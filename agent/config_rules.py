@@ -23,10 +23,10 @@ from agent.durations import format_duration
 from agent.metadata import meta_problem
 from agent.version import PROTOCOL_MAX, PROTOCOL_MIN
 from agent.watches.plan import MAX_WATCHES
-from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError
 from gossip.serf.tags import encode_own_tags
 from gossip.wire.address import parse_seed
+from gossip.wire.limits import KEY_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -111,7 +111,7 @@ class _Process:
         try:
             await self._start()
             self._tasks.spawn(self._follow_hangups())
-            return await self._wait()
+            code = await self._wait()
         finally:
             await self._tasks.cancel()
             await self._watches.close()
@@ -123,6 +123,8 @@ class _Process:
             await self._agent.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+        log.info("stopped exit=%d", code)
+        return code
 
     async def _start(self) -> None:
         try:
@@ -136,7 +138,7 @@ class _Process:
         try:
             await self._http.start()
         except OSError as error:
-            raise ConfigError(f"cannot bind the HTTP address: {error}") from error
+            raise ConfigError(f"cannot bind the HTTP address (ports.http): {error}") from error
         if self._rpc is not None:
             try:
                 await self._rpc.start()

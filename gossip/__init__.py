@@ -1,5 +1,15 @@
 """The gossip protocol: a member of a Serf pool as a plain asyncio library.
 
+::
+
+    async with Cluster(Config.lan("web-1")) as cluster:
+        await cluster.join(["10.0.0.1"])
+        async for event in cluster.subscribe():
+            print(event)
+
+`Cluster` is where to begin; `Config` has the settings, and what is raised on purpose is a `GossipError`,
+except that wrong types are a TypeError and the system's refusals an OSError.
+
 Every name is loaded at its first use, so that a part can be imported without the rest: the pure ones
 without asyncio, and what only computes without the wire.
 """
@@ -96,3 +106,8 @@ def __getattr__(name: str) -> Any:
     home = next((module for module, names in _HOMES.items() if name in names), "gossip.events")
     value = globals()[name] = getattr(import_module(home), name)
     return value
+
+
+def __dir__() -> list[str]:
+    """For ``help(gossip)`` and completion, which would know of no name until it was used."""
+    return sorted({*globals(), *__all__})

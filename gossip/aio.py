@@ -8,10 +8,15 @@ to the node and wakes the driver; what the node puts out goes to whoever waits h
 from __future__ import annotations
 
 import asyncio
+from operator import index
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from gossip.admission import Admission
+from gossip.arguments import checked_names, checked_payload, checked_tags, checked_text
+from gossip.config import Config
 from gossip.driver import Driver
-from gossip.errors import GossipError, JoinError, listed
+from gossip.errors import ConfigError, GossipError, JoinError, LimitError, listed
 from gossip.events import Event, MemberStatus, QueryReceived
 from gossip.keyring_file import KeyringFile
 from gossip.keys import KeyManager
@@ -31,10 +36,8 @@ from gossip.wire.keyring import Keyring
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
-    from gossip.config import Config
     from gossip.events import Admit
     from gossip.queries import QueryHandler
     from gossip.swim.exchange import Exchange
@@ -58,6 +61,7 @@ class Cluster(PoolView):
     Args:
         config: the pool's settings.
         admit: tells why members may not be in the pool, or None when they may; see `gossip.events.Admit`.
+            A plain function, asked on the event loop. Where it fails, members are refused.
         snapshot: file that remembers members and clocks, in Serf's format. A node started with it
             does not deliver again what it has seen, and joins its pool again by itself.
         keyring_file: keeps the keys over a restart, as Serf's and Consul's do; one that exists wins
@@ -70,20 +74,24 @@ class Cluster(PoolView):
         config: Config,
         *,
         admit: Admit | None = None,
-        snapshot: Path | None = None,
-        keyring_file: Path | None = None,
+        snapshot: Path | str | None = None,
+        keyring_file: Path | str | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        if not isinstance(config, Config):
+            raise TypeError(f"config is {type(config).__name__}, not a gossip.Config")
         super().__init__(config)
-        self._admit = admit
+        self._admit = None if admit is None else Admission(admit)
         self._rng = rng
         self._machine = Machine()
         self._driver = Driver(self._clock, self._stats, self._publish)
-        self._snapshot_path = snapshot
+        self._snapshot_path = None if snapshot is None else Path(snapshot)
         self._snapshot: SnapshotWriter | None = None
         self._subscriptions: list[Subscription[Event]] = []
         self._keyring_file = (
-            KeyringFile(keyring_file, self._clock, self._driver.wake) if keyring_file else None
+            KeyringFile(Path(keyring_file), self._clock, self._driver.wake)
+            if keyring_file
+            else None
         )
         self.keys = KeyManager(self)
         """Changes the keys of the whole pool."""
@@ -91,6 +99,7 @@ class Cluster(PoolView):
         self._notices = NoticeLog(self._clock, self._stats)
         self._left: asyncio.Future[None] | None = None
         self._firing = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -110,22 +119,30 @@ class Cluster(PoolView):
         await self.close()
 
     async def start(self) -> None:
-        """Bind and become a pool of one.
+        """Bind and become a pool of one, once: for another life make another `Cluster`.
 
         Raises:
             OSError: the address cannot be bound.
             ConfigError: an address, a tag, the snapshot or the keyring file is not usable.
+            GossipError: it was started before, or is closed, perhaps meanwhile.
         """
+        if self._closed:
+            raise GossipError("the cluster is closed; make another one to start again")
+        if self._loop is not None:
+            raise GossipError("the cluster has been started already")
+        self._loop = asyncio.get_running_loop()
         self._ended = asyncio.get_running_loop().create_future()
         machine = self._machine = machine_of(self.config.name)
-        keyring = await self._keyring()
         try:
+            keyring = await self._keyring()
             if (path := self._snapshot_path) is not None:  # before anything is sent or received
                 rejoin = self.config.rejoin_after_leave
                 self._snapshot = await SnapshotWriter.open(
                     path, self._stats, rejoin_after_leave=rejoin, machine=machine
                 )
             port = await self._driver.bind(machine, normal_ip(self.config.bind), self.config.port)
+            if self._closed:
+                raise GossipError("the cluster was closed while it started")
             advertise = self.config.advertise or machine.own_ip(self.config.bind)
             self._node = Node(
                 self.config,
@@ -186,11 +203,19 @@ class Cluster(PoolView):
             How many nodes were reached.
 
         Raises:
-            JoinError: none was; the text has a line per address.
+            JoinError: none was, with a line per address; or this node has left.
+            GossipError: the cluster is closed.
         """
+        node = self._usable()
+        seeds = checked_names("addresses", addresses)
+        if not seeds:
+            raise JoinError("there is no address to join")
         default_port = self.config.port or self.local_address[1]
-        targets, errors = await resolve_all(addresses, default_port)
-        exchanges = self.node.join(targets, self._clock(), ignore_old=ignore_old_events)
+        targets, errors = await resolve_all(seeds, default_port)
+        self._usable()  # it was another one's turn meanwhile
+        if node.lifecycle is not Lifecycle.ALIVE:
+            raise JoinError("the node has left, and joins no more; start another one")
+        exchanges = node.join(targets, self._clock(), ignore_old=ignore_old_events)
         self._driver.wake()
         await asyncio.gather(*(_finished(exchange) for exchange in exchanges))
         joined = 0
@@ -212,7 +237,7 @@ class Cluster(PoolView):
         """
         if self._closed:
             return
-        self.node.leave(self._clock())
+        self._usable().leave(self._clock())
         if self._snapshot is not None:
             self._snapshot.sync()
         if self._left is None:
@@ -232,18 +257,21 @@ class Cluster(PoolView):
 
         Raises:
             TimeoutError: the news could not be told in time; it still may be.
+            GossipError: the cluster is closed.
         """
+        node = self._usable()
+        checked_text("name", name)
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_told(_now: float) -> None:
             if not told.done():
                 told.set_result(None)
 
-        if self.node.force_leave(name, self._clock(), prune=prune, on_told=on_told):
+        if node.force_leave(name, self._clock(), prune=prune, on_told=on_told):
             self._driver.wake()
             async with asyncio.timeout(self.config.broadcast_timeout):
                 await told
-        member = self.node.members.get(name)
+        member = node.members.get(name)
         return MemberStatus.NONE if member is None else member.status
 
     async def fire(self, name: str, payload: bytes = b"", *, coalesce: bool = True) -> int:
@@ -253,14 +281,18 @@ class Cluster(PoolView):
 
         Raises:
             LimitError: name and payload exceed the limit; nothing was sent.
+            GossipError: the cluster is closed.
         """
+        self._usable()
+        checked_text("event name", name)
+        payload = checked_payload("event payload", payload)
         async with self._firing:
             # The wait is for time to pass, not for a condition that somebody could set.
             while pause := self.node.event_pause(self._clock()):  # noqa: ASYNC110
                 await asyncio.sleep(pause)
             if self._snapshot is not None:
                 await self._snapshot.reserve()
-            ltime = self.node.user_event(name, payload, self._clock(), coalesce=coalesce)
+            ltime = self._usable().user_event(name, payload, self._clock(), coalesce=coalesce)
         self._driver.wake()
         return ltime
 
@@ -290,11 +322,17 @@ class Cluster(PoolView):
             LimitError: encoded it is too large, or 256 queries are open; nothing was sent.
             GossipError: the cluster is closed.
         """
-        if self._closed:
-            raise GossipError("the cluster is closed")
-        question = Question(name, payload, nodes, tags, request_ack, relay_factor, timeout)
+        node = self._usable()
+        question = Question(
+            checked_text("query name", name),
+            checked_payload("query payload", payload),
+            checked_names("nodes", nodes),
+            checked_tags("tags", tags or {}),
+            request_ack,
+            index(relay_factor),
+            timeout,
+        )
         replies = QueryReplies(self._stats)
-        node = self.node
         collector = node.query(
             question, self._clock(), on_reply=replies.receive, on_closed=replies.ended
         )
@@ -312,8 +350,10 @@ class Cluster(PoolView):
         Raises:
             LimitError: encoded the answer exceeds the limit; a smaller one may be tried.
             QueryError: the deadline has passed, or it has been answered.
+            GossipError: the cluster is closed.
         """
-        self.node.respond(query, payload, self._clock())
+        answer = checked_payload("answer", payload)
+        self._usable().respond(query, answer, self._clock())
         self._driver.wake()
 
     def on_query(self, name: str, handler: QueryHandler) -> None:
@@ -326,6 +366,7 @@ class Cluster(PoolView):
 
         Raises:
             GossipError: the name belongs to the protocol.
+            TypeError: the name is no text, or the handler no function.
         """
         self._handlers.register(name, handler)
 
@@ -333,9 +374,15 @@ class Cluster(PoolView):
         """Change our tags.
 
         Raises:
-            ConfigError: encoded they exceed 512 bytes; nothing was changed.
+            ConfigError: they are not texts, or encoded they exceed 512 bytes; nothing was changed.
+            GossipError: the cluster is closed.
         """
-        self.node.set_tags(tags, self._clock())
+        node = self._usable()
+        try:
+            wanted = checked_tags("tags", tags)
+        except (TypeError, LimitError) as error:
+            raise ConfigError(str(error)) from None
+        node.set_tags(wanted, self._clock())
         self._driver.wake()
 
     def set_reconnect_timeout(self, seconds: float) -> None:
@@ -343,9 +390,11 @@ class Cluster(PoolView):
 
         Raises:
             ConfigError: it is out of range; nothing was changed.
+            GossipError: the cluster is closed.
         """
+        node = self._usable()
         self.config = self.config.replace(reconnect_timeout=seconds)
-        self.node.members.reconnect_timeout = seconds
+        node.members.reconnect_timeout = seconds
 
     # What happens
 
@@ -356,18 +405,40 @@ class Cluster(PoolView):
         on_missed: Callable[[], None] | None = None,
         kinds: tuple[type[Event], ...] | None = None,
     ) -> Subscription[Event]:
-        """Membership changes, user events and queries from now on.
+        """Membership changes, user events and queries from now on; nothing once the cluster is closed.
 
         Args:
             limit: events kept for a slow consumer; beyond, a `Gap` tells how many were lost.
             on_missed: called for each that is lost, at once.
             kinds: classes of those that are wanted; the others do not wake the consumer. None for all.
+
+        Raises:
+            LimitError: `limit` is below 1.
         """
         subscription = Subscription(limit, self._subscriptions.remove, on_missed, kinds)
         self._subscriptions.append(subscription)
+        if self._closed:
+            subscription.close()
         return subscription
 
     # Inside
+
+    def _usable(self) -> Node:
+        """The node, for a call that changes something.
+
+        Raises:
+            GossipError: the cluster is not running, or the caller is not on its event loop.
+        """
+        node = self.node
+        if self._closed:
+            raise GossipError("the cluster is closed")
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
+            raise GossipError("the cluster may be used only on the event loop that started it")
+        return node
 
     def _clock(self) -> float:
         return self._machine.clock()

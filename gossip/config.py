@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from gossip.errors import ConfigError
+from gossip.arguments import checked_payload, checked_tags, checked_text
+from gossip.errors import ConfigError, LimitError
+from gossip.wire.address import normal_ip
+from gossip.wire.limits import KEY_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Config"]
 
 MAX_USER_EVENT_SIZE = 9 * 1024  # Serf's hard ceiling; the default limit is far below
-KEY_SIZES = (16, 24, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +186,11 @@ class Config:
         return replace(self, **changes)
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not 1 <= len(self.name.encode("utf-8", "surrogateescape")) <= 255:
             raise ConfigError(f"name {self.name!r} is not 1 to 255 bytes long")
-        if len(self.label.encode()) > 255:
-            raise ConfigError(f"label of {len(self.label.encode())} bytes exceeds the limit of 255")
+        if (size := len(self.label.encode("utf-8", "surrogateescape"))) > 255:
+            raise ConfigError(f"label of {size} bytes exceeds the limit of 255")
         if wrong := [len(key) for key in self.keys if len(key) not in KEY_SIZES]:
             raise ConfigError(f"an encryption key has {wrong[0]} bytes, not 16, 24 or 32")
         for name, (low, high) in _RANGES.items():
@@ -202,7 +205,42 @@ class Config:
             # A pool of such nodes would refuse all of its own traffic.
             raise ConfigError("verify_incoming needs verify_outgoing, or no member hears another")
 
+    def _check_types(self) -> None:
+        """What a type checker would say, for settings that come from a file or the environment."""
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            wanted, _, optional = str(kind).partition(" | ")
+            types, text = _TYPES.get(wanted, (object, ""))
+            # True is a number to Python, and a mistake here.
+            boolean = isinstance(value, bool) and wanted != "bool"
+            if (not isinstance(value, types) or boolean) and not (optional and value is None):
+                raise ConfigError(f"{name} {value!r} is not {text}")
+        if not isinstance(self.keys, tuple | list):
+            raise ConfigError(f"keys are {type(self.keys).__name__}, not a tuple of bytes")
+        try:
+            for name in ("name", "label"):
+                checked_text(name, getattr(self, name))
+            for key in self.keys:
+                checked_payload("an encryption key", key)
+            checked_tags("tags", self.tags)
+        except (TypeError, LimitError) as error:
+            raise ConfigError(str(error)) from None
+        for name in ("bind", "advertise"):
+            if (address := getattr(self, name)) is not None:
+                try:
+                    normal_ip(address)
+                except ConfigError as error:
+                    raise ConfigError(f"{name} {error}") from None
 
+
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "bool": (bool, "True or False"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "text"),
+}
+"""What a setting may be by its annotation, and what that is called."""
+_KINDS = {field.name: field.type for field in fields(Config)}
 _YEAR = 366 * 24 * 3600.0
 _RANGES: dict[str, tuple[float, float]] = {
     "port": (0, 65535),

@@ -98,6 +98,9 @@ class Driver:
             if handle is not None:
                 handle.cancel()
         self._datagrams.close()
+        if self._node is not None:
+            for exchange in self._node.take_dials():  # somebody may wait for what no turn dials now
+                exchange.fail("the node is closing", self._clock())
         await self._streams.close()
         await self._tasks.cancel()
 

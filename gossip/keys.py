@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gossip.errors import GossipError, WireError
+from gossip.arguments import checked_payload
+from gossip.errors import GossipError, LimitError, WireError
 from gossip.events import MemberStatus, QueryAnswer
 from gossip.rotation import RotationError, RotationStep, rotate
 from gossip.wire.keyring import KeyringError, decode_key, encode_key
+from gossip.wire.limits import KEY_SIZES
 from gossip.wire.serf import KeyRequest, KeyResponse, decode_serf
 
 if TYPE_CHECKING:
@@ -152,9 +154,12 @@ class KeyManager:
         """Any of the above by its name; a list needs no key.
 
         Raises:
-            LimitError: the query cannot be sent.
+            LimitError: the query cannot be sent, or no key is so long.
         """
-        query, body = _QUERIES[operation], b"" if operation == "list" else key
+        query = _QUERIES[operation]
+        body = b"" if operation == "list" else checked_payload("key", key)
+        if operation != "list" and len(body) not in KEY_SIZES:
+            raise LimitError(f"a key of {len(body)} bytes is not 16, 24 or 32 bytes long")
         async with self._turn:
             result = KeyResult()
             members = self._cluster.members()

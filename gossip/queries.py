@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from gossip.arguments import checked_text
 from gossip.errors import GossipError
 from gossip.events import QueryAck, QueryAnswer, QueryReceived, QueryReply
 from gossip.serf.queries import INTERNAL_PREFIX
@@ -143,7 +144,11 @@ class QueryHandlers:
 
         Raises:
             GossipError: the name belongs to the protocol.
+            TypeError: it is no text, or the handler no function.
         """
+        checked_text("query name", name)
+        if not callable(handler):
+            raise TypeError(f"handler is {type(handler).__name__}, not a function")
         if name.startswith(INTERNAL_PREFIX):
             raise GossipError(f"queries {INTERNAL_PREFIX}... belong to the protocol, {name!r} too")
         self._handlers[name] = handler

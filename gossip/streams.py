@@ -77,7 +77,12 @@ class Streams:
 
     def dial(self, exchange: Exchange) -> None:
         """Open the connection of an exchange and run it."""
-        self._tasks.spawn(self._dial(exchange))
+
+        def ended(_task: asyncio.Task[None]) -> None:  # also one that never began, as we closed
+            if not exchange.done:
+                exchange.fail("the node is closing", self._clock())
+
+        self._tasks.spawn(self._dial(exchange)).add_done_callback(ended)
 
     async def close(self) -> None:
         """End everything; every task has ended when this returns."""

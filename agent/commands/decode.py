@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from agent.commands.base import FORMAT, Command, CommandError
 from agent.config_rules import decode_key
 from agent.flags import Flag, UsageError
-from gossip.config import KEY_SIZES
 from gossip.errors import ConfigError, WireError
 from gossip.wire.describe import describe_packet, describe_stream
+from gossip.wire.limits import KEY_SIZES
 
 if TYPE_CHECKING:
     from agent.commands.base import Context

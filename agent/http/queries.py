@@ -12,6 +12,7 @@ from agent.durations import parse_duration
 from agent.http.errors import HttpError
 from agent.http.operator import relay_factor_of
 from agent.http.routing import Call, Methods, Reply, Route
+from agent.patterns import PatternError, compile_pattern
 from gossip.events import QueryAck, QueryAnswer
 from gossip.serf.queries import INTERNAL_PREFIX
 
@@ -70,7 +71,12 @@ def _check(call: Call) -> None:
         raise HttpError(
             400, f"Queries {INTERNAL_PREFIX}... belong to the protocol; only {PING} may be sent"
         )
-    _tag(call)
+    _, expression = _tag(call)
+    try:
+        if expression:
+            compile_pattern(expression)  # sent nevertheless, it would be answered by nobody
+    except PatternError as error:
+        raise HttpError(400, f"Invalid tag: {error}") from None
     _timeout(call)
     relay_factor_of(call)
 

@@ -417,6 +417,10 @@ def test_an_unknown_command_is_127_with_the_nearest_one(gossip: Any) -> None:
     assert "Error" in json.loads(gossip("xyzzy", "-format=json").err)
 
 
+def test_an_unknown_command_that_is_near_to_none_is_127_with_where_they_are(gossip: Any) -> None:
+    assert gossip("xyzzy").err == "there is no command xyzzy; `gossip -help` lists them\n"
+
+
 def test_the_obsolete_rpc_address_is_ignored(fake: FakeAgent, gossip: Any) -> None:
     fake.members = [member("a")]
     assert gossip("members", "-rpc-addr=127.0.0.1:8400").code == 0

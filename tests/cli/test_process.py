@@ -187,3 +187,23 @@ def test_a_follower_ends_when_nobody_reads_it_any_more(fake: FakeAgent, tail: Fo
     assert tail.process.wait(20) == 0
     assert tail.process.stderr is not None
     assert tail.process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_an_output_that_cannot_be_written_is_told_in_a_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", "keygen"],
+            cwd=ROOT,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "cannot write the output: No space left on device\n",
+    )

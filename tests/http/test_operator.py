@@ -337,6 +337,7 @@ async def test_a_filter_that_excludes_everybody_gets_no_reply(one: TestAgent) ->
         ("a?timeout=61s", b"", 400, "Invalid timeout"),
         ("a?timeout=-1s", b"", 400, "Invalid timeout"),
         ("a?tag=x", b"", 400, "Invalid tag"),
+        ("a?tag=role=(", b"", 400, "Invalid tag: error parsing regexp: missing ): ("),
         ("a?relay-factor=9", b"", 400, "Invalid relay-factor"),
         ("a", b"x" * 1025, 413, "The body of the request exceeds"),
     ],

@@ -182,6 +182,7 @@ def test_h12_a_client_leaves_on_either_signal_with_code_0_and_a_clean_stderr(
         code, out, err = agent.end(number)
         assert (code, err) == (0, "")
         assert "leaving the pool" in out
+        assert out.rstrip().endswith("agent.run: stopped exit=0")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -191,6 +192,7 @@ def test_a_server_stays_a_member_and_stops_with_code_1(number: signal.Signals) -
         code, out, err = agent.end(number)
         assert (code, err) == (1, "")
         assert "leaving the pool" not in out
+        assert out.rstrip().endswith("agent.run: stopped exit=1")
 
 
 def test_h12_stopping_with_blocked_and_idle_connections_leaves_stderr_clean(
@@ -326,10 +328,13 @@ def test_a_busy_port_ends_with_code_1_and_its_reason(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         for flag, which in (("-http-port", "HTTP"), ("-serf-lan-port", "gossip")):
+            key = (
+                " (ports.http)" if which == "HTTP" else ""
+            )  # the other has the LAN's and the WAN's
             with started(*client(tmp_path, f"{flag}={port}")) as agent:
                 code, _, err = agent.end()
                 assert code == 1
-                assert f"cannot bind the {which} address" in err
+                assert f"cannot bind the {which} address{key}: " in err
                 assert "Traceback" not in err
 
 

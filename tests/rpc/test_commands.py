@@ -100,7 +100,7 @@ async def test_a_join_in_vain_has_a_count_and_a_line_per_address(one: RpcAgent) 
     values = await raw.values(5)
     assert values[1]["Error"].startswith("1 error occurred:\n\t* Failed to join 127.0.0.1:1: ")
     assert values[2] == {"Num": 0}
-    assert values[3]["Error"] == "0 errors occurred:"
+    assert values[3]["Error"] == "there is no address to join"
     assert values[4] == {"Num": 0}
 
 

@@ -5,7 +5,7 @@
     3   gossip itself: gossip.aio, gossip.streams …  asyncio, sockets; and simulations beside it
     2   gossip.serf, gossip.events                   pure
     1   gossip.swim                                  pure
-    0   gossip.wire, config, errors                  pure
+    0   gossip.wire, arguments, config, errors       pure
 
 A module imports its own floor and those below. A pure one has no clock, no network, no threads, no
 operating system and no chance of its own.
@@ -14,6 +14,9 @@ operating system and no chance of its own.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
+    "gossip.arguments": 0,
     "gossip.errors": 0,
     "gossip.config": 0,
     "gossip.wire": 0,
@@ -323,3 +327,22 @@ def test_the_checker_finds_cycles() -> None:
         ["gossip.swim.clock", "gossip.swim.timers", "gossip.swim.clock"]
     ]
     assert cycles(there + lazily) == []
+
+
+@pytest.mark.parametrize("package", ["gossip", "simulations"])
+def test_the_types_of_what_programs_import_are_shipped(package: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = settings["tool"]["setuptools"]["package-data"][package]
+
+    assert "py.typed" in shipped
+    assert (ROOT / package / "py.typed").is_file()
+
+
+def test_help_shows_every_public_name_although_none_is_loaded_yet() -> None:
+    program = "import gossip, pydoc; print(pydoc.plain(pydoc.render_doc(gossip)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+    for name in ("class Cluster", "class Config", "class LimitError", "class UserEvent"):
+        assert f"    {name}(" in shown

@@ -46,7 +46,7 @@ class Admission:
         except Exception:  # the application's
             if (
                 not self._reported
-            ):  # strangers could fill the log; each refusal is a notice there anyway
+            ):  # strangers could fill the log; a refusal is a notice there anyway
                 self._reported = True
                 logger.exception("admit failed, and members are refused; told once")
             return FAILED

@@ -255,6 +255,8 @@ def _parse_address(text: str) -> tuple[str, int, str]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port, parts = None, None, urlsplit("")
+    if parts.netloc.startswith(":") and port is not None:
+        host = "localhost"  # as Go's clients take it
     if host and "[" in parts.netloc:
         host = host.replace("%25", "%", 1)  # as a URL writes the sign before a zone
         behind = parts.netloc.rpartition("]")[2]

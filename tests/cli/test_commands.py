@@ -261,6 +261,8 @@ def test_a_token_that_is_no_header_value_is_refused_unseen(
         ("", "http://127.0.0.1:8500"),
         ("10.0.0.1", "http://10.0.0.1:8500"),
         ("host:1234", "http://host:1234"),
+        (":1234", "http://localhost:1234"),
+        ("http://:1234", "http://localhost:1234"),
         ("http://host:1234", "http://host:1234"),
         ("http://host:1234/", "http://host:1234"),
         ("http://host", "http://host:80"),
@@ -276,7 +278,7 @@ def test_addresses_are_understood(given: str, shown: str) -> None:
 @pytest.mark.parametrize(
     "given",
     ["https://host", "ftp://host", "host:port", "host:70000", "http://", "http://h/p", "unix://",
-     "http://u:p@host", "http://h?x=1", "[::1", "unix://a\0b"],
+     "http://u:p@host", "http://h?x=1", "[::1", "unix://a\0b", ":", ":port"],
 )  # fmt: skip
 def test_addresses_that_mean_nothing_are_refused(given: str) -> None:
     with pytest.raises(ApiError, match="address"):

@@ -153,6 +153,8 @@ class Client:
             raise ApiError(f"the answer of {self.address} exceeds {MAX_BODY} bytes", sent=True)
         if answer.status != 200:
             raise _refusal(answer.status, data)
+        if answer.headers.get_content_type() == "text/html":  # what was asked for may not be done
+            raise ApiError(f"{self.address} answers with a web page and is no agent", sent=True)
         return Response(self.address, answer.headers, data)
 
     def lines(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[str]:

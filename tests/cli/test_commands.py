@@ -285,6 +285,18 @@ def test_addresses_that_mean_nothing_are_refused(given: str) -> None:
         Client(given)
 
 
+@pytest.mark.parametrize("argv", [("leave",), ("reload",), ("join", "a"), ("members",)])
+def test_a_web_page_is_no_agents_answer(
+    fake: FakeAgent, gossip: Any, argv: tuple[str, ...]
+) -> None:
+    page = Answer(200, b"<html>hello</html>", {"Content-Type": "text/html; charset=utf-8"})
+    for path in ("/v1/agent/leave", "/v1/agent/reload", "/v1/agent/join/a", "/v1/agent/members"):
+        fake.answer(path, page)
+    found = gossip(*argv)
+    assert found.code == 1
+    assert "answers with a web page and is no agent" in found.err
+
+
 def test_the_flag_wins_over_the_environment(
     fake: FakeAgent, gossip: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

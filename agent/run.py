@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ LEAVE_TIMEOUT = 20.0
 """Seconds for a graceful leave: of each pool it takes the broadcast timeout and the propagate delay at
 most, 8 seconds together."""
 LOCK_FILE = "agent.lock"
+THREADS_END_WITHIN = 1.0
+"""Seconds, all together, in which threads that have nothing more to do end by themselves."""
 
 
 def run(config: AgentConfig, *, reload: Callable[[], AgentConfig] | None = None) -> int:
@@ -285,11 +288,13 @@ def _end_of_stuck_threads(code: int) -> None:
 
     Everything is closed by now, and Python would wait for them.
     """
-    stuck = [
-        thread.name
-        for thread in threading.enumerate()
-        if not thread.daemon and thread is not threading.current_thread()
-    ]
+    stuck, deadline = [], time.monotonic() + THREADS_END_WITHIN
+    for thread in threading.enumerate():
+        if thread.daemon or thread is threading.current_thread():
+            continue
+        thread.join(max(deadline - time.monotonic(), 0))
+        if thread.is_alive():
+            stuck.append(thread.name)
     if stuck:
         log.warning("not waiting for threads=%s", Value(",".join(stuck)))
         logging.shutdown()

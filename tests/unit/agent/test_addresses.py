@@ -203,6 +203,7 @@ def test_r35_a_seed_that_can_never_answer_is_refused_at_the_start(flag: str, typ
         ("localhost", "http://localhost:8500"),
         ("10.0.0.1:80", "http://10.0.0.1:80"),
         ("http://10.0.0.1", "http://10.0.0.1:80"),
+        (":9500", "http://localhost:9500"),
         ("::1", "http://[::1]:8500"),
         ("2001:db8::1:8500", "http://[2001:db8::1:8500]:8500"),
         ("[::1]", "http://[::1]:8500"),
@@ -224,7 +225,7 @@ def test_r35_every_spelling_of_the_agents_address_is_understood(typed: str, url:
     "typed",
     [
         "::g", "1:2:3", "host:1:2", "[::1", "::1]", "[::1]x", "[::1]:x", "[host]:80", "fe80::1%",
-        "[fe80::1%]:80", "[10.0.0.1]:80", ":8500", "http://", "ftp://[::1]",
+        "[fe80::1%]:80", "[10.0.0.1]:80", ":", "http://", "ftp://[::1]",
     ],
 )  # fmt: skip
 def test_r35_a_wrong_address_of_the_agent_is_named(typed: str) -> None:

@@ -32,35 +32,46 @@ async def tcp_only(host: str, port: int, onto: int) -> AsyncIterator[Counter[str
     """A port that passes streams on to another and takes no packets; it counts the streams."""
     passed: Counter[str] = Counter()
     relays: set[asyncio.Task[Any] | None] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+        if not writer.is_closing():
+            writer.write_eof()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed["streams"] += 1
         relays.add(asyncio.current_task())
-        writers = [writer]
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        ends = [writer]
+        writers.add(writer)
+        with contextlib.suppress(OSError):
             inner, onward = await asyncio.open_connection(host, onto)
-            writers.append(onward)
-            await asyncio.gather(pass_on(reader, onward), pass_on(inner, writer))
-        for each in writers:
+            ends.append(onward)
+            writers.add(onward)
+            await asyncio.gather(
+                pass_on(reader, onward), pass_on(inner, writer), return_exceptions=True
+            )
+        for each in ends:
             each.close()
-            with contextlib.suppress(OSError):
-                await each.wait_closed()
 
     server = await asyncio.start_server(relay, host, port)
     try:
         yield passed
     finally:
         server.close()
-        running = [task for task in relays if task is not None]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.sleep(0)  # the relay of a connection that was just accepted begins
+        # None is cancelled: one that is about to open its other end would leave that open.
+        async with asyncio.timeout(10):
+            while running := [task for task in relays if task and not task.done()]:
+                for each in writers:
+                    each.close()
+                await asyncio.wait(running, timeout=0.05)
+            for each in writers:
+                each.close()
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
         await server.wait_closed()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["remove_private", "write_private"]
+__all__ = ["remove_private", "sync_folder", "write_private"]
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -34,7 +34,7 @@ def write_private(path: Path, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_private(path: Path) -> None:
@@ -45,12 +45,16 @@ def remove_private(path: Path) -> None:
     """
     path.unlink(missing_ok=True)
     with suppress(FileNotFoundError):  # the folder was never made
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
-    """Have the disk know which names there are, or a power cut brings the old ones back."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_folder(path: Path) -> None:
+    """Have the disk know which names there are, or a power cut brings the old ones back. It blocks.
+
+    Raises:
+        OSError: there is no such folder, or the disk failed.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:

@@ -19,6 +19,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gossip.errors import ConfigError
+from gossip.files import sync_folder
 from gossip.machine import Machine
 from gossip.serf.snapshot import OPENED, Snapshot
 
@@ -118,7 +119,7 @@ class SnapshotFile:
             os.close(self._file)
         self._file = file
         self.size = self.image_size = len(data)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Close and unlock it; safe to call again."""
@@ -314,12 +315,3 @@ def _write(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _sync_folder(path: Path) -> None:
-    """Have the renaming on the disk too."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from agent.check_runners.names import reason_of
 from agent.check_runners.output import Tail
 from agent.check_runners.periodic import Result
 from agent.durations import format_duration
 from agent.store.entries import Status
+from agent.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -74,7 +74,7 @@ class HttpClient:
         except TimeoutError:
             reason = f"no answer within {format_duration(within)}"
         except aiohttp.ClientConnectorError as error:
-            reason = f"dial tcp {error.host}:{error.port}: {reason_of(error.os_error)}"
+            reason = f"dial tcp {error.host}:{error.port}: {why_unreachable(error.os_error)}"
         except aiohttp.ServerDisconnectedError:
             reason = "EOF"
         except (aiohttp.ClientError, OSError, ValueError) as error:

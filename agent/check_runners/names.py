@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["Names", "reason_of"]
+__all__ = ["Names"]
 
 THREADS = 4
 """Names that are looked up at the same time; the others wait, and may time out meanwhile."""
@@ -53,13 +51,3 @@ class Names:
 
 def _look_up(host: str, port: int, family: int, flags: int = 0) -> list[tuple[Any, ...]]:
     return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags)
-
-
-def reason_of(error: OSError) -> str:
-    """Why there is no connection, in the words of the system's own list where it has one."""
-    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's
-        reasons = (getattr(error, name, "") for name in ("verify_message", "reason", "strerror"))
-        return f"tls: {next(filter(None, reasons), error)}"
-    if isinstance(error, socket.gaierror):
-        return "lookup: no such host" if error.errno == socket.EAI_NONAME else f"lookup: {error}"
-    return f"connect: {os.strerror(error.errno).lower()}" if error.errno else str(error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agent.check_runners.names import reason_of
 from agent.check_runners.periodic import Result
 from agent.durations import format_duration
 from agent.store.entries import Status
+from agent.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     from agent.check_runners.names import Names
@@ -31,7 +31,7 @@ async def connect(target: str, within: float, names: Names) -> Result:
     except TimeoutError:
         reason = f"no connection within {format_duration(within)}"
     except OSError as error:
-        reason = reason_of(error)
+        reason = why_unreachable(error)
     else:
         return Result(Status.PASSING, f"TCP connect {target}: Success")
     return Result(Status.CRITICAL, f"dial tcp {target}: {reason}")

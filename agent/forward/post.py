@@ -6,7 +6,7 @@ import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from agent.check_runners.names import reason_of
+from agent.unreachable import why_unreachable
 from gossip.errors import GossipError
 from gossip.wire.address import join_host_port
 from gossip.zones import LINK_LOCAL
@@ -134,4 +134,4 @@ async def _refusal(response: aiohttp.ClientResponse) -> str:
 
 def _reason(error: Exception) -> str:
     cause = getattr(error, "os_error", None)  # without aiohttp's words around it
-    return reason_of(cause) if cause is not None else str(error) or type(error).__name__
+    return why_unreachable(cause) if cause is not None else str(error) or type(error).__name__

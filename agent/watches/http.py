@@ -10,10 +10,10 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from agent.check_runners.names import reason_of
 from agent.check_runners.output import Tail
 from agent.durations import format_duration
 from agent.logs import Value
+from agent.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,7 +45,7 @@ async def call_handler(client: HttpClient, handler: HttpHandler, news: News) -> 
     except TimeoutError:
         reason = f"no answer within {format_duration(handler.timeout)}"
     except aiohttp.ClientConnectorError as error:
-        reason = reason_of(error.os_error)
+        reason = why_unreachable(error.os_error)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = type(error).__name__  # the text may quote what was sent
     else:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.check_runners.http import MAX_BODY, HttpClient
-from agent.check_runners.names import Names, reason_of
+from agent.check_runners.names import Names
 from agent.decode import Body
 from agent.definitions import check_definition
 from agent.store.entries import Status
+from agent.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -234,8 +235,8 @@ async def test_a_server_that_speaks_no_tls_is_told_as_that() -> None:
 def test_a_certificate_that_does_not_hold_is_told_with_the_reason() -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "certificate has expired"
-    assert reason_of(error) == "tls: certificate has expired"
-    assert reason_of(ssl.SSLError(8, "EOF occurred")) == "tls: EOF occurred"
+    assert why_unreachable(error) == "tls: certificate has expired"
+    assert why_unreachable(ssl.SSLError(8, "EOF occurred")) == "tls: EOF occurred"
 
 
 async def test_neither_passwords_nor_headers_are_shown() -> None:
